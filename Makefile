@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-2.0
+# The commands of the project; the work is in the scripts they call. Everything built goes to
+# $${XDG_CACHE_HOME:-~/.cache}/intermezzo, named by a hash of its inputs; nothing is built in the tree but by `module`.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+# One step after the other: the steps use all cores themselves.
+.NOTPARALLEL:
+export CASE V KEEP KSRC MIRROR
+
+KDIR ?= $(shell ls -d /usr/src/linux-headers-6.12*-amd64 2> /dev/null | grep -v -e -rt- -e -cloud- | sort -V | tail -n 1)
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+	@printf '%s\n' '' 'Variables:' \
+	    '  CASE=words   run only the tests whose name has them' \
+	    "  V=1          show the guests' consoles" \
+	    '  KEEP=1       keep the logs and disks of tests that passed' \
+	    '  KSRC=path    use that pristine Linux 6.12 tree or tarball' \
+	    '  MIRROR=url   use that Debian mirror instead of the one apt is configured for' \
+	    '  KDIR=path    kernel headers or build tree that `make module` builds against'
+
+deps: ## install the Debian packages that are missing (prints them first)
+	@.ci/install-packages
+
+test: deps ## everything that must pass: builds, lint, host, UML and QEMU tests; a table of times at the end
+	@qemu-tests/run-stages
+
+test-full: deps ## the same with ten minutes of fuzzing instead of one
+	@qemu-tests/run-stages --full
+
+demo: deps ## boot Debian on rootfstype=intermezzo in QEMU and show what works today
+	@qemu-tests/demo
+
+lint: deps ## checkpatch, sparse, shellcheck, shfmt, flake8, layering, licences
+	@qemu-tests/run-stages lint
+
+host-test: deps ## tests of the scripts that need no guest
+	@qemu-tests/run-stages host-test
+
+uml-test: deps ## file system tests in User-mode Linux under lockdep and KASAN
+	@qemu-tests/run-stages uml-test
+
+qemu-test: deps ## boot tests in QEMU
+	@qemu-tests/run-stages qemu-test
+
+qemu-shell: deps ## a root shell in a QEMU guest whose root is intermezzo
+	@qemu-tests/qemu-shell
+
+kernel: deps ## build the two test kernels (QEMU, then User-mode Linux)
+	@kernel-patch/build-kernel qemu
+	@kernel-patch/build-kernel uml
+
+patch: ## print the kernel patch for Linux 6.12 on stdout
+	@kernel-patch/create-patch 6.12
+
+module: deps ## build kmod/intermezzo.ko against KDIR (default: Debian's 6.12 headers)
+	@$(MAKE) -C kmod KDIR=$(KDIR)
+
+image: deps ## build the Debian root image
+	@images/build-root
+
+initramfs: deps ## build the BusyBox initramfs
+	@initramfs/busybox/build
+
+clean: ## remove what `make module` left in kmod/ (the cache is kept; its path is on top of this file)
+	@rm -rf kmod/{.tmp_versions,Module.symvers,modules.order} kmod/*.{o,ko,mod,mod.c} kmod/.*.{o,cmd,d}
+
+.PHONY: help deps test test-full demo lint host-test uml-test qemu-test qemu-shell kernel patch module image initramfs clean
