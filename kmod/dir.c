@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Names: create, mkdir, mknod, symlink, link, unlink, rmdir.
+ *
+ * Each operation is one izo_do_*() function that takes a context; the inode operation makes a
+ * local context and calls it. The upper dentry gets its inode last, still under the directory's
+ * lock: nobody can use an object whose creation is not complete.
+ */
+
+#include <linux/namei.h>
+#include "intermezzo.h"
+
+/* What is to be made under a name. */
+struct izo_new {
+	umode_t mode;		/* type and permissions */
+	dev_t rdev;
+	const char *target;	/* of a symbolic link */
+	bool excl;
+};
+
+static int izo_lower_make(struct izo_name *n, const struct izo_new *new)
+{
+	switch (new->mode & S_IFMT) {
+	case S_IFREG:
+		return izo_lower_create(n, new->mode, new->excl);
+	case S_IFDIR:
+		return izo_lower_mkdir(n, new->mode);
+	case S_IFLNK:
+		return izo_lower_symlink(n, new->target);
+	default:
+		return izo_lower_mknod(n, new->mode, new->rdev);
+	}
+}
+
+/*
+ * The object exists below: give its name the upper inode. Without memory for one the name is
+ * dropped, and the next lookup finds the object.
+ */
+static int izo_instantiate(struct inode *dir, struct dentry *dentry, struct izo_name *n)
+{
+	struct inode *inode = izo_iget(dir->i_sb, n->child, dir, &dentry->d_name);
+
+	if (IS_ERR(inode)) {
+		d_drop(dentry);
+		return PTR_ERR(inode);
+	}
+	d_instantiate(dentry, inode);
+	return 0;
+}
+
+static int izo_do_make(struct izo_ctx *ctx, struct inode *dir, struct dentry *dentry,
+		       const struct izo_new *new)
+{
+	struct izo_name n;
+	int err = izo_change_begin(ctx, dir, &dentry->d_name);
+
+	if (err)
+		return err;
+	err = izo_name_lock(&n, dir, &dentry->d_name);
+	if (err)
+		goto out;
+	err = izo_lower_make(&n, new);
+	if (!err)
+		err = izo_instantiate(dir, dentry, &n);
+	izo_name_unlock(&n);
+	izo_copy_attr(dir);
+	izo_copy_nlink(dir);
+out:
+	izo_change_end(ctx);
+	return err;
+}
+
+static int izo_create(struct mnt_idmap *idmap, struct inode *dir, struct dentry *dentry,
+		      umode_t mode, bool excl)
+{
+	const struct izo_new new = { .mode = (mode & S_IALLUGO) | S_IFREG, .excl = excl };
+	struct izo_ctx ctx;
+
+	izo_ctx_local(&ctx, dir->i_sb);
+	return izo_do_make(&ctx, dir, dentry, &new);
+}
+
+static int izo_mkdir(struct mnt_idmap *idmap, struct inode *dir, struct dentry *dentry,
+		     umode_t mode)
+{
+	const struct izo_new new = { .mode = (mode & S_IALLUGO) | S_IFDIR };
+	struct izo_ctx ctx;
+
+	izo_ctx_local(&ctx, dir->i_sb);
+	return izo_do_make(&ctx, dir, dentry, &new);
+}
+
+static int izo_mknod(struct mnt_idmap *idmap, struct inode *dir, struct dentry *dentry,
+		     umode_t mode, dev_t rdev)
+{
+	const struct izo_new new = { .mode = mode, .rdev = rdev };
+	struct izo_ctx ctx;
+
+	izo_ctx_local(&ctx, dir->i_sb);
+	return izo_do_make(&ctx, dir, dentry, &new);
+}
+
+static int izo_symlink(struct mnt_idmap *idmap, struct inode *dir, struct dentry *dentry,
+		       const char *target)
+{
+	const struct izo_new new = { .mode = S_IFLNK | 0777, .target = target };
+	struct izo_ctx ctx;
+
+	izo_ctx_local(&ctx, dir->i_sb);
+	return izo_do_make(&ctx, dir, dentry, &new);
+}
+
+static int izo_do_link(struct izo_ctx *ctx, struct inode *inode, struct inode *dir,
+		       struct dentry *dentry)
+{
+	struct izo_name n;
+	int err;
+
+	if (!izo_class_keeps(inode, dir, &dentry->d_name))
+		return -EXDEV;
+	err = izo_change_begin(ctx, dir, &dentry->d_name);
+	if (err)
+		return err;
+	err = izo_name_lock(&n, dir, &dentry->d_name);
+	if (err)
+		goto out;
+	err = izo_lower_link(inode, &n);
+	izo_name_unlock(&n);
+	izo_copy_attr(inode);
+	izo_copy_nlink(inode);
+	izo_copy_attr(dir);
+	if (!err) {
+		ihold(inode);
+		d_instantiate(dentry, inode);
+	}
+out:
+	izo_change_end(ctx);
+	return err;
+}
+
+static int izo_link(struct dentry *old_dentry, struct inode *dir, struct dentry *dentry)
+{
+	struct izo_ctx ctx;
+
+	izo_ctx_local(&ctx, dir->i_sb);
+	return izo_do_link(&ctx, d_inode(old_dentry), dir, dentry);
+}
+
+static int izo_do_remove(struct izo_ctx *ctx, struct inode *dir, struct dentry *dentry,
+			 int (*remove)(struct izo_name *n))
+{
+	struct inode *victim = d_inode(dentry);
+	struct izo_name n;
+	int err = izo_change_begin(ctx, dir, &dentry->d_name);
+
+	if (err)
+		return err;
+	err = izo_name_lock(&n, dir, &dentry->d_name);
+	if (err)
+		goto out;
+	err = izo_name_is(&n, victim);
+	if (!err)
+		err = remove(&n);
+	izo_name_unlock(&n);
+	izo_copy_attr(victim);
+	izo_copy_nlink(victim);
+	izo_copy_attr(dir);
+	izo_copy_nlink(dir);
+out:
+	izo_change_end(ctx);
+	return err;
+}
+
+static int izo_unlink(struct inode *dir, struct dentry *dentry)
+{
+	struct izo_ctx ctx;
+
+	izo_ctx_local(&ctx, dir->i_sb);
+	return izo_do_remove(&ctx, dir, dentry, izo_lower_unlink);
+}
+
+static int izo_rmdir(struct inode *dir, struct dentry *dentry)
+{
+	struct izo_ctx ctx;
+
+	izo_ctx_local(&ctx, dir->i_sb);
+	return izo_do_remove(&ctx, dir, dentry, izo_lower_rmdir);
+}
+
+const struct inode_operations izo_dir_inode_operations = {
+	.lookup		= izo_lookup,
+	.create		= izo_create,
+	.link		= izo_link,
+	.unlink		= izo_unlink,
+	.symlink	= izo_symlink,
+	.mkdir		= izo_mkdir,
+	.rmdir		= izo_rmdir,
+	.mknod		= izo_mknod,
+	.rename		= izo_rename,
+	.tmpfile	= izo_tmpfile,
+	.permission	= izo_permission,
+	.setattr	= izo_setattr,
+	.getattr	= izo_getattr,
+	.listxattr	= izo_listxattr,
+	.get_inode_acl	= izo_get_inode_acl,
+	.set_acl	= izo_set_acl,
+	.update_time	= izo_update_time,
+	.fileattr_get	= izo_fileattr_get,
+	.fileattr_set	= izo_fileattr_set,
+};

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Prototypes of the InterMezzo file system, under the name of the file that has them. */
+#ifndef IZO_INTERMEZZO_H
+#define IZO_INTERMEZZO_H
+
+#include <linux/cred.h>
+#include <linux/fs.h>
+#include <linux/fs_context.h>
+#include <linux/intermezzo.h>
+#include <linux/mount.h>
+#include "types.h"
+
+#undef pr_fmt
+#define pr_fmt(fmt) "intermezzo: " fmt
+
+/*
+ * Every lower file: access times are the upper mount's decision (izo_update_time()), and events
+ * are the upper file's.
+ */
+#define IZO_LOWER_OPEN_FLAGS (O_NOATIME | __FMODE_NONOTIFY)
+
+static inline struct izo_sb *izo_sb(const struct super_block *sb)
+{
+	return sb->s_fs_info;
+}
+
+static inline struct super_block *izo_lower_sb(const struct super_block *sb)
+{
+	return izo_sb(sb)->lower_mnt->mnt_sb;
+}
+
+static inline struct izo_inode *izo_i(const struct inode *inode)
+{
+	return container_of(inode, struct izo_inode, vfs_inode);
+}
+
+/* The inode of the cache; pinned by @inode, so no reference is taken. */
+static inline struct inode *izo_lower(const struct inode *inode)
+{
+	return izo_i(inode)->lower;
+}
+
+/* The open file of the cache below an open file of ours; owned by @file. */
+static inline struct file *izo_lower_file(const struct file *file)
+{
+	return file->private_data;
+}
+
+/* super.c */
+int izo_get_tree(struct fs_context *fc);
+void izo_kill_sb(struct super_block *sb);
+
+/* params.c */
+int izo_init_fs_context(struct fs_context *fc);
+int izo_parse_cache_options(struct fs_context *fc, struct fs_context *lower_fc);
+struct izo_config *izo_fc_config(struct fs_context *fc);
+void izo_config_free(struct izo_config *config);
+int izo_config_agree(struct fs_context *fc, const struct izo_config *has,
+		     const struct izo_config *asked);
+int izo_show_options(struct seq_file *m, struct dentry *root);
+int izo_show_devname(struct seq_file *m, struct dentry *root);
+
+/* remount.c */
+int izo_reconfigure(struct fs_context *fc);
+
+/* fileset.c */
+int izo_fileset_accept_cache(struct super_block *sb, struct fs_context *fc);
+int izo_fileset_make_dir(struct super_block *sb, const char *fileset, struct fs_context *fc);
+
+/* channel.c */
+int izo_channel_settle(struct izo_sb *sbi, int nr, const char *fileset, struct fs_context *fc);
+void izo_channel_detach(struct izo_sb *sbi);
+struct izo_channel *izo_channel_nr(unsigned int nr);
+int izo_channels_init(void);
+void izo_channels_exit(void);
+
+/* sysctl.c */
+int izo_sysctl_init(void);
+void izo_sysctl_exit(void);
+
+/* cache.c */
+const struct izo_cache_type *izo_cache_type_find(const char *name);
+const struct izo_cache_type *izo_cache_type_default(bool needs_device);
+
+/* class.c */
+extern const struct izo_place izo_root_places[];
+void izo_class_of(const struct inode *dir, const struct qstr *name, enum izo_class *class,
+		  const struct izo_place **below);
+bool izo_class_keeps(const struct inode *inode, const struct inode *dir, const struct qstr *name);
+
+/* lookup.c */
+struct inode *izo_iget(struct super_block *sb, struct dentry *lower, const struct inode *dir,
+		       const struct qstr *name);
+struct dentry *izo_lookup(struct inode *dir, struct dentry *dentry, unsigned int flags);
+
+/* inode.c */
+extern const struct inode_operations izo_file_inode_operations;
+extern const struct inode_operations izo_symlink_inode_operations;
+extern const struct inode_operations izo_special_inode_operations;
+void izo_copy_attr(struct inode *inode);
+void izo_copy_nlink(struct inode *inode);
+int izo_permission(struct mnt_idmap *idmap, struct inode *inode, int mask);
+int izo_setattr(struct mnt_idmap *idmap, struct dentry *dentry, struct iattr *attr);
+int izo_getattr(struct mnt_idmap *idmap, const struct path *path, struct kstat *stat,
+		u32 request_mask, unsigned int flags);
+int izo_update_time(struct inode *inode, int flags);
+int izo_fileattr_get(struct dentry *dentry, struct fileattr *fa);
+int izo_fileattr_set(struct mnt_idmap *idmap, struct dentry *dentry, struct fileattr *fa);
+int izo_init_inode_cache(void);
+void izo_destroy_inode_cache(void);
+struct inode *izo_alloc_inode(struct super_block *sb);
+void izo_free_inode(struct inode *inode);
+void izo_evict_inode(struct inode *inode);
+
+/* dir.c */
+extern const struct inode_operations izo_dir_inode_operations;
+
+/* rename.c */
+int izo_do_rename(struct izo_ctx *ctx, struct inode *old_dir, struct dentry *old_dentry,
+		  struct inode *new_dir, struct dentry *new_dentry, unsigned int flags);
+int izo_rename(struct mnt_idmap *idmap, struct inode *old_dir, struct dentry *old_dentry,
+	       struct inode *new_dir, struct dentry *new_dentry, unsigned int flags);
+
+/* readdir.c */
+extern const struct file_operations izo_dir_operations;
+
+/* file.c */
+extern const struct file_operations izo_file_operations;
+int izo_tmpfile(struct mnt_idmap *idmap, struct inode *dir, struct file *file, umode_t mode);
+long izo_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
+int izo_fsync(struct file *file, loff_t start, loff_t end, int datasync);
+
+/* xattr.c */
+extern const struct xattr_handler * const izo_xattr_handlers[];
+ssize_t izo_listxattr(struct dentry *dentry, char *list, size_t size);
+struct posix_acl *izo_get_inode_acl(struct inode *inode, int type, bool rcu);
+int izo_set_acl(struct mnt_idmap *idmap, struct dentry *dentry, struct posix_acl *acl, int type);
+
+/* lower.c */
+void izo_ctx_local(struct izo_ctx *ctx, struct super_block *sb);
+int izo_change_begin(struct izo_ctx *ctx, const struct inode *inode, const struct qstr *name);
+void izo_change_end(struct izo_ctx *ctx);
+struct dentry *izo_lower_dentry(const struct inode *inode);
+int izo_lower_path(const struct inode *inode, struct path *path);
+struct dentry *izo_lower_lookup(struct super_block *sb, struct dentry *dir,
+				const struct qstr *name);
+struct dentry *izo_lower_lookup_locked(struct super_block *sb, struct dentry *dir,
+				       const struct qstr *name);
+int izo_name_lock(struct izo_name *n, struct inode *dir, const struct qstr *name);
+void izo_name_unlock(struct izo_name *n);
+int izo_name_is(const struct izo_name *n, const struct inode *inode);
+int izo_lower_create(struct izo_name *n, umode_t mode, bool excl);
+int izo_lower_mkdir(struct izo_name *n, umode_t mode);
+int izo_lower_mknod(struct izo_name *n, umode_t mode, dev_t rdev);
+int izo_lower_symlink(struct izo_name *n, const char *target);
+int izo_lower_unlink(struct izo_name *n);
+int izo_lower_rmdir(struct izo_name *n);
+int izo_lower_link(struct inode *inode, struct izo_name *n);
+int izo_lower_rename(struct izo_name *from, struct izo_name *to, unsigned int flags);
+int izo_lower_statfs(const struct inode *inode, struct kstatfs *buf);
+int izo_lower_getattr(const struct inode *inode, struct kstat *stat, u32 request_mask,
+		      unsigned int flags);
+int izo_lower_fileattr_get(const struct inode *inode, struct fileattr *fa);
+const char *izo_lower_get_link(const struct inode *inode, struct delayed_call *done);
+ssize_t izo_lower_listxattr(const struct inode *inode, char *list, size_t size);
+int izo_lower_setattr(struct inode *inode, struct iattr *attr);
+int izo_lower_setxattr(struct inode *inode, const char *name, const void *value, size_t size,
+		       int flags);
+int izo_lower_set_acl(struct inode *inode, struct posix_acl *acl, int type);
+int izo_lower_fileattr_set(struct inode *inode, struct fileattr *fa);
+
+#endif /* IZO_INTERMEZZO_H */

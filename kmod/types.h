@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The structures of the InterMezzo file system; prototypes are in intermezzo.h. */
+#ifndef IZO_TYPES_H
+#define IZO_TYPES_H
+
+#include <linux/errseq.h>
+#include <linux/fs.h>
+#include <linux/intermezzo.h>
+#include <linux/list.h>
+#include <linux/spinlock.h>
+
+/* What a lower file system must be called and offer to serve as a cache. */
+struct izo_cache_type {
+	const char *name;	/* as in cache_type= */
+	const char *driver;	/* the file system type that mounts it */
+	bool needs_device;	/* for intermezzo (true) or vintermezzo (false) */
+	/* Refuse an unfit lower superblock, saying why in @fc; NULL: any will do. */
+	int (*check)(struct super_block *lower, struct fs_context *fc);
+};
+
+/**
+ * struct izo_config - what the mount options say
+ * @fileset: name of the replicated tree, or NULL while not known
+ * @mtp: where the tree will stand for its users (a label), or NULL
+ * @source: the device as given to mount(2), for show_devname
+ * @cache: type of the lower file system
+ * @channel: number of the channel asked for, or -1 for the first free one
+ * @no_filter: skip validation by the daemon from the start
+ */
+struct izo_config {
+	char *fileset;
+	char *mtp;
+	char *source;
+	const struct izo_cache_type *cache;
+	int channel;
+	bool no_filter;
+};
+
+/**
+ * struct izo_channel - one /dev/intermezzoN and the mounts that speak through it
+ * @nr: N
+ * @no_filter: validation by the daemon is skipped; logging is not (I10). The sysctl's storage.
+ * @mounts: superblocks attached, protected by izo_channels_lock
+ * @in_use: bit 0 is set while a daemon has the device open
+ */
+struct izo_channel {
+	int nr;
+	int no_filter;
+	struct list_head mounts;
+	unsigned long in_use;
+};
+
+/**
+ * struct izo_sb - our side of a superblock
+ * @config: options in force; changed under s_umount only
+ * @lower_mnt: the private mount of the cache
+ * @creator_cred: the mounter's credentials, for lookups and opens below
+ * @was_rw: it has been read-write: that it is configured need not be asked again
+ * @channel: where upcalls go; set before the superblock is born
+ * @on_channel: link in @channel->mounts
+ * @claimed: the fileset's name once it is ours on the channel, or ""
+ * @lower_wb_err: last writeback error of the cache that was passed on
+ * @wb_err_lock: a leaf lock
+ */
+struct izo_sb {
+	struct izo_config config;
+	struct vfsmount *lower_mnt;
+	const struct cred *creator_cred;
+	bool was_rw;
+	struct izo_channel *channel;
+	struct list_head on_channel;
+	char claimed[INTERMEZZO_FILESET_MAX + 1];
+	errseq_t lower_wb_err;
+	spinlock_t wb_err_lock;	/* protects lower_wb_err */
+};
+
+/* Which replicas an object belongs to; design "class of a path". */
+enum izo_class {
+	IZO_CLASS_SHARED,	/* replicated */
+	IZO_CLASS_LOCAL,	/* this replica's own: never logged */
+	IZO_CLASS_INTERNAL,	/* .intermezzo and below: the kernel's own */
+};
+
+/* A name whose class is built in, and the names known below it. */
+struct izo_place {
+	const char *name;	/* a trailing '*' matches any rest */
+	enum izo_class class;
+	const struct izo_place *below;	/* table ended by a NULL name, or NULL */
+};
+
+/**
+ * struct izo_inode - an upper inode
+ * @lower: the inode of the cache, pinned as long as this one lives
+ * @lower_dir: a directory's lower dentry, pinned likewise, else NULL: lower directories are never
+ *	disconnected, so the lower superblock finds all its dentries when it is shut down
+ * @class: set when the inode is read in, never changed (renames across a border are refused)
+ * @below: built-in names in this directory, or NULL
+ * @vfs_inode: what the VFS sees; attributes are copies of @lower's
+ */
+struct izo_inode {
+	struct inode *lower;
+	struct dentry *lower_dir;
+	enum izo_class class;
+	const struct izo_place *below;
+	struct inode vfs_inode;
+};
+
+/**
+ * struct izo_ctx - on whose behalf an operation is done
+ * @sb: the upper superblock
+ *
+ * Every change goes through one izo_do_*() function with a context: a system call's today; the
+ * log gives it the record to write, and reintegration brings contexts of its own.
+ */
+struct izo_ctx {
+	struct super_block *sb;
+};
+
+/* A name in a lower directory whose inode is locked; see izo_name_lock(). */
+struct izo_name {
+	struct dentry *dir;
+	struct dentry *child;
+};
+
+#endif /* IZO_TYPES_H */
