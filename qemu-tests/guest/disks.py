@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Making and checking the disks a case works on."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import Sequence
+
+# Discarding a ubd disk punches its file hole by hole: seconds for nothing.
+MKE2FS_QUIET = ("-q", "-F", "-E", "nodiscard")
+
+
+def run(*command: str, ok: Sequence[int] = (0,), stdin: str | None = None) -> str:
+    """Run a command of the host's; its output, or an AssertionError with it."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          input=stdin, stdin=None if stdin is not None else subprocess.DEVNULL, check=False)
+    if done.returncode not in ok:
+        raise AssertionError(f"{' '.join(command)}: exit {done.returncode}: {done.stdout[-1500:]}")
+    return done.stdout
+
+
+def make_ext4(device: str, *options: str, size: str = "") -> str:
+    """An empty ext4 on device; returns the device."""
+    run("mke2fs", *MKE2FS_QUIET, "-t", "ext4", *options, device, *([size] if size else []))
+    return device
+
+
+def make_ext3(device: str, *options: str) -> str:
+    """An empty ext3 (mke2fs -j) on device; returns the device."""
+    run("mke2fs", *MKE2FS_QUIET, "-t", "ext3", "-j", *options, device)
+    return device
+
+
+def check_ext(device: str) -> None:
+    """e2fsck must find nothing to say. It opens the device exclusively, so a device in use fails too."""
+    probe = os.open(device, os.O_RDONLY | os.O_EXCL)
+    os.close(probe)
+    output = run("e2fsck", "-fn", device)
+    if "recover" in output.lower():
+        raise AssertionError(f"e2fsck -fn {device}: {output[-800:]}")
+
+
+def needs_recovery(device: str) -> bool:
+    """Whether the journal of an unmounted ext4 still has to be replayed."""
+    return "needs_recovery" in run("dumpe2fs", "-h", device)
+
+
+def fill_with_garbage(device: str) -> str:
+    """No file system at all on device."""
+    with open(device, "r+b") as disk:
+        disk.write(bytes(range(256)) * 4096)
+    return device
+
+
+def debugfs_write(device: str, *requests: str) -> str:
+    """Change an unmounted ext4 with debugfs(8)."""
+    return run("debugfs", "-w", "-f", "-", device, stdin="".join(f"{request}\n" for request in requests))

@@ -1,0 +1,70 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0
+"""Who may include or call whom. Prints each line that crosses a layer; exit 1 if there is one.
+
+Usage: layers.py <file>... (paths from the top of the tree). One row of RULES is one border.
+"""
+
+import fnmatch
+import re
+import sys
+from typing import Iterator, NamedTuple
+
+
+class Rule(NamedTuple):
+    """Lines matching `offence` in files matching `where` (and not `but`) cross a border, told in `why`."""
+
+    where: str
+    but: str
+    offence: str
+    why: str
+
+
+# What acts on an open file of the cache, not on a name or an inode there.
+OPEN_FILE = "llseek|fsync|fallocate|fadvise|copy_file|clone_file|dedupe_file|ioctl"
+
+RULES = [
+    Rule("kmod/uapi/*", "", r'#\s*include\s+(?!<linux/types\.h>)',
+         "a uapi header includes <linux/types.h> only"),
+    Rule("kmod/*", "", r'#\s*include\s+"[^"]*(compat|\.\.)',
+         "compat comes by forced include, the rest from kmod/ itself"),
+    # Making the lower mount (super.c) and moving our own file position are no calls into the lower tree.
+    Rule("kmod/*", "kmod/lower.c", rf'\bvfs_(?!setpos|parse_fs|get_tree|create_mount|{OPEN_FILE})\w+\s*\(',
+         "only lower.c calls vfs_* with a dentry"),
+    Rule("kmod/[!fr]*.c", "kmod/lower.c", rf'\bvfs_({OPEN_FILE})\w*\s*\(',
+         "only file.c and readdir.c call vfs_* with an open file"),
+    Rule("kmod/*", "kmod/compat/*", r'\b(LINUX_VERSION_CODE|KERNEL_VERSION)\b',
+         "version tests stay in compat/"),
+    Rule("kmod/*.c", "", r'#\s*if.*\bCONFIG_', "no CONFIG_ in bodies: an empty inline in the header"),
+    Rule("qemu-tests/*", "qemu-tests/lint/*", r'\bkmod/[\w/]+\.[ch]\b',
+         "tests see kernels and images, no sources"),
+    Rule("initramfs/*", "", r'\b(kmod|kernel-patch|qemu-tests|images|intersync|bootloader)/',
+         "an initramfs uses installed commands and its own lib/"),
+]
+COMMENT = re.compile(r'\s*(#(?!\s*(include|if|define))|\*|//|/\*)')
+CHECKED = re.compile(r'\.(c|h|py|sh|mk)$|/[^.]+$')
+
+
+def crossings(path: str) -> Iterator[str]:
+    rules = [rule for rule in RULES
+             if fnmatch.fnmatch(path, rule.where) and not fnmatch.fnmatch(path, rule.but)]
+    if not rules or not CHECKED.search(path):
+        return
+    with open(path, encoding="utf-8") as source:
+        for number, line in enumerate(source, 1):
+            if COMMENT.match(line):
+                continue
+            for rule in rules:
+                if re.search(rule.offence, line):
+                    yield f"{path}:{number}: {rule.why}: {line.strip()}"
+
+
+def main() -> int:
+    found = [crossing for path in sys.argv[1:] for crossing in crossings(path)]
+    for crossing in found:
+        print(crossing)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
