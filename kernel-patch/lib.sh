@@ -11,7 +11,7 @@ TOP="${HERE%/*}"
 CACHE="${XDG_CACHE_HOME:-$HOME/.cache}/intermezzo"
 LINUX="$CACHE/linux"
 SERIES=6.12
-TEST_PATCH="$TOP/qemu-tests/kernel/uml-fp.patch"
+TEST_PATCH="$TOP/qemu-tests/kernel/uml.patch"
 
 info() { printf '%s\n' "$*" >&2; }
 die() {

@@ -47,7 +47,7 @@ class Checkout:
         (self.top / "kmod/uapi/linux").mkdir(parents=True)
         for name in ("Kbuild", "Kconfig", "one.c", "two.c", "uapi/linux/izo.h"):
             (self.top / "kmod" / name).write_text(f"/* {name} */\n")
-        fitting = lines_before(create_patch(self.top) + (TOP / "qemu-tests/kernel/uml-fp.patch").read_text())
+        fitting = lines_before(create_patch(self.top) + (TOP / "qemu-tests/kernel/uml.patch").read_text())
         for name, text in {**fitting, "Kbuild": "\n",
                            "Makefile": "VERSION = 6\nPATCHLEVEL = 12\nSUBLEVEL = 999\n"}.items():
             (self.source / name).parent.mkdir(parents=True, exist_ok=True)

@@ -75,6 +75,24 @@ def process_state(pid: int) -> str:
         return stat.read().rpartition(")")[2].split()[0]
 
 
+def start_child(function: Callable[[], object]) -> int:
+    """Fork a child that runs function and exits: 0, or 1 after printing an exception. The child never returns
+    into the caller's frames, whose `with` blocks would undo things (unmount, say) under the parent's feet."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            function()
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+    return child
+
+
 def in_child(function: Callable[[], object], uid: int | None = None, gid: int | None = None,
              groups: tuple[int, ...] = ()) -> object:
     """Run function in a child, as another user if asked; its JSON-able result, or its exception as

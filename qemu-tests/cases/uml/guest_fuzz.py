@@ -8,15 +8,17 @@ step.
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import random
 import signal
 import time
+from functools import partial
 from typing import Any, Callable
 
 from guest.disks import check_ext, make_ext4
-from guest.expect import equal, name_of, provokes
+from guest.expect import equal, name_of, provokes, start_child
 from guest.subject import FILESET, FSTYPE, mounted
 from guest.syscalls import (FALLOC_COLLAPSE, FALLOC_INSERT, FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_ZERO,
                             RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT, fallocate, link_open_file,
@@ -73,11 +75,18 @@ def without_privilege(operation: Operation, side: Side) -> Any:
 
 
 def map_and_change(fd: int, at: int, data: bytes) -> bytes:
-    """Store into a shared mapping of a file, as far as it reaches; what is there afterwards."""
+    """Store into a shared mapping of a file, as far as it reaches; what is there afterwards.
+
+    Python looks at the size again and refuses with ValueError a mapping beyond it: in a storm another process
+    may have truncated the file since the fstat()."""
     size = os.fstat(fd).st_size
     if at >= size:
         return b""
-    with mmap.mmap(fd, size) as mapping:
+    try:
+        mapped = mmap.mmap(fd, size)
+    except ValueError as error:
+        raise OSError(errno.EINVAL, str(error)) from error
+    with mapped as mapping:
         end = min(size, at + len(data))
         mapping[at:end] = data[:end - at]
         return mapping[max(0, at - 10):end + 10]
@@ -262,11 +271,7 @@ def keep_storming(root: str, seed: int, end: float) -> None:
     """A process that stores into a page another one truncates away dies of SIGBUS; the next follows."""
     while time.monotonic() < end:
         seed += 1
-        child = os.fork()
-        if child == 0:
-            storm(root, seed, end)
-            os._exit(0)
-        status = os.waitpid(child, 0)[1]
+        status = os.waitpid(start_child(partial(storm, root, seed, end)), 0)[1]
         if status and not (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGBUS):
             raise AssertionError(f"a process of the storm ended with status {status:#x}")
 
@@ -282,11 +287,7 @@ def test_storm_of_processes_in_one_tree(disk: str) -> None:
         os.chmod(root, 0o777)
         children, end = [], time.monotonic() + 15
         for worker in range(6):
-            child = os.fork()
-            if child == 0:
-                keep_storming(root, (seed * 100 + worker) * 1000, end)
-                os._exit(0)
-            children.append(child)
+            children.append(start_child(partial(keep_storming, root, (seed * 100 + worker) * 1000, end)))
         for _ in range(20):
             with open("/proc/sys/vm/drop_caches", "w", encoding="ascii") as control:
                 control.write("2")
