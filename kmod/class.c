@@ -78,6 +78,20 @@ void izo_class_of(const struct inode *dir, const struct qstr *name, enum izo_cla
 }
 
 /**
+ * izo_class_is_shared - are changes of objects of this class other replicas' business?
+ * @sb: upper superblock
+ * @class: of the object
+ */
+bool izo_class_is_shared(const struct super_block *sb, enum izo_class class)
+{
+	const char *mtp = izo_sb(sb)->config.mtp;
+
+	/* only a root has local names, and what may be one */
+	return class == IZO_CLASS_SHARED ||
+	       (class == IZO_CLASS_LOCAL && mtp && strcmp(mtp, "/"));
+}
+
+/**
  * izo_class_keeps - would an object keep its class under this name?
  * @inode: the object
  * @dir: upper directory of the new name

@@ -9,6 +9,7 @@
 
 #include <linux/namei.h>
 #include "intermezzo.h"
+#include "log.h"
 
 /* What is to be made under a name. */
 struct izo_new {
@@ -18,17 +19,17 @@ struct izo_new {
 	bool excl;
 };
 
-static int izo_lower_make(struct izo_name *n, const struct izo_new *new)
+static int izo_lower_make(struct izo_ctx *ctx, struct izo_name *n, const struct izo_new *new)
 {
 	switch (new->mode & S_IFMT) {
 	case S_IFREG:
-		return izo_lower_create(n, new->mode, new->excl);
+		return izo_lower_create(ctx, n, new->mode, new->excl);
 	case S_IFDIR:
-		return izo_lower_mkdir(n, new->mode);
+		return izo_lower_mkdir(ctx, n, new->mode);
 	case S_IFLNK:
-		return izo_lower_symlink(n, new->target);
+		return izo_lower_symlink(ctx, n, new->target);
 	default:
-		return izo_lower_mknod(n, new->mode, new->rdev);
+		return izo_lower_mknod(ctx, n, new->mode, new->rdev);
 	}
 }
 
@@ -48,18 +49,37 @@ static int izo_instantiate(struct inode *dir, struct dentry *dentry, struct izo_
 	return 0;
 }
 
+static u16 izo_op_that_makes(umode_t mode)
+{
+	switch (mode & S_IFMT) {
+	case S_IFREG:
+		return IZO_KML_CREATE;
+	case S_IFDIR:
+		return IZO_KML_MKDIR;
+	case S_IFLNK:
+		return IZO_KML_SYMLINK;
+	default:
+		return IZO_KML_MKNOD;
+	}
+}
+
 static int izo_do_make(struct izo_ctx *ctx, struct inode *dir, struct dentry *dentry,
 		       const struct izo_new *new)
 {
 	struct izo_name n;
-	int err = izo_change_begin(ctx, dir, &dentry->d_name);
+	int err;
 
+	ctx->change.op = izo_op_that_makes(new->mode);
+	ctx->change.dir = dir;
+	ctx->change.name = &dentry->d_name;
+	ctx->change.target = new->target;
+	err = izo_change_begin(ctx, dir, &dentry->d_name);
 	if (err)
 		return err;
 	err = izo_name_lock(&n, dir, &dentry->d_name);
 	if (err)
 		goto out;
-	err = izo_lower_make(&n, new);
+	err = izo_lower_make(ctx, &n, new);
 	if (!err)
 		err = izo_instantiate(dir, dentry, &n);
 	izo_name_unlock(&n);
@@ -110,6 +130,16 @@ static int izo_symlink(struct mnt_idmap *idmap, struct inode *dir, struct dentry
 	return izo_do_make(&ctx, dir, dentry, &new);
 }
 
+/* A first name (of an O_TMPFILE) makes the object known to others, with all that it has. */
+static void izo_link_describe(struct izo_change *c, struct inode *inode)
+{
+	c->op = IZO_KML_LINK;
+	if (inode->i_nlink)
+		return;
+	c->op = izo_op_that_makes(inode->i_mode);
+	c->flags = IZO_KML_COMPLETE;
+}
+
 static int izo_do_link(struct izo_ctx *ctx, struct inode *inode, struct inode *dir,
 		       struct dentry *dentry)
 {
@@ -118,13 +148,23 @@ static int izo_do_link(struct izo_ctx *ctx, struct inode *inode, struct inode *d
 
 	if (!izo_class_keeps(inode, dir, &dentry->d_name))
 		return -EXDEV;
+	izo_link_describe(&ctx->change, inode);
+	/* listed before others can see the name */
+	if (ctx->change.flags & IZO_KML_COMPLETE && S_ISREG(inode->i_mode)) {
+		err = izo_body_named(inode);
+		if (err)
+			return err;
+	}
+	ctx->change.object = inode;
+	ctx->change.dir = dir;
+	ctx->change.name = &dentry->d_name;
 	err = izo_change_begin(ctx, dir, &dentry->d_name);
 	if (err)
 		return err;
 	err = izo_name_lock(&n, dir, &dentry->d_name);
 	if (err)
 		goto out;
-	err = izo_lower_link(inode, &n);
+	err = izo_lower_link(ctx, inode, &n);
 	izo_name_unlock(&n);
 	izo_copy_attr(inode);
 	izo_copy_nlink(inode);
@@ -135,6 +175,8 @@ static int izo_do_link(struct izo_ctx *ctx, struct inode *inode, struct inode *d
 	}
 out:
 	izo_change_end(ctx);
+	if (!err && ctx->change.flags & IZO_KML_COMPLETE)
+		izo_body_settled(inode, dentry);
 	return err;
 }
 
@@ -147,12 +189,17 @@ static int izo_link(struct dentry *old_dentry, struct inode *dir, struct dentry 
 }
 
 static int izo_do_remove(struct izo_ctx *ctx, struct inode *dir, struct dentry *dentry,
-			 int (*remove)(struct izo_name *n))
+			 int (*remove)(struct izo_ctx *ctx, struct izo_name *n))
 {
 	struct inode *victim = d_inode(dentry);
 	struct izo_name n;
-	int err = izo_change_begin(ctx, dir, &dentry->d_name);
+	int err;
 
+	ctx->change.op = S_ISDIR(victim->i_mode) ? IZO_KML_RMDIR : IZO_KML_UNLINK;
+	ctx->change.object = victim;
+	ctx->change.dir = dir;
+	ctx->change.name = &dentry->d_name;
+	err = izo_change_begin(ctx, dir, &dentry->d_name);
 	if (err)
 		return err;
 	err = izo_name_lock(&n, dir, &dentry->d_name);
@@ -160,10 +207,11 @@ static int izo_do_remove(struct izo_ctx *ctx, struct inode *dir, struct dentry *
 		goto out;
 	err = izo_name_is(&n, victim);
 	if (!err)
-		err = remove(&n);
+		err = remove(ctx, &n);
 	izo_name_unlock(&n);
 	izo_copy_attr(victim);
 	izo_copy_nlink(victim);
+	izo_body_gone(victim);
 	izo_copy_attr(dir);
 	izo_copy_nlink(dir);
 out:

@@ -14,6 +14,7 @@
 #include <linux/pagemap.h>
 #include <linux/splice.h>
 #include "intermezzo.h"
+#include "log.h"
 
 /* Flags that fcntl(F_SETFL) may change after the open. */
 #define IZO_SETFL_FLAGS (O_APPEND | O_NONBLOCK | O_NDELAY | O_DIRECT)
@@ -52,12 +53,16 @@ static int izo_open(struct inode *inode, struct file *file)
 	if (IS_ERR(lower_file))
 		return PTR_ERR(lower_file);
 	izo_file_attach(file, lower_file);
+	if (file->f_mode & FMODE_WRITE)
+		atomic_inc(&izo_i(inode)->writers);
 	return 0;
 }
 
 static int izo_release(struct inode *inode, struct file *file)
 {
 	fput(izo_lower_file(file));
+	if (file->f_mode & FMODE_WRITE && atomic_dec_and_test(&izo_i(inode)->writers))
+		izo_body_closed(inode, file->f_path.dentry);
 	return 0;
 }
 
@@ -93,9 +98,16 @@ static void izo_accessed(struct file *file)
 	touch_atime(&file->f_path);
 }
 
+/* @pos: where the write ended */
 static void izo_end_write(struct file *file, loff_t pos, ssize_t ret)
 {
-	izo_copy_attr(file_inode(file));
+	struct inode *inode = file_inode(file);
+
+	izo_copy_attr(inode);
+	if (ret >= 0)
+		izo_body_changed(inode, pos - ret, pos);
+	else if (ret != -EIOCBQUEUED)
+		izo_body_changed(inode, 0, 0);	/* some of it may have been written */
 }
 
 static ssize_t izo_read_iter(struct kiocb *iocb, struct iov_iter *to)
@@ -161,7 +173,10 @@ static ssize_t izo_write_iter(struct kiocb *iocb, struct iov_iter *from)
 		ret = izo_write_lock(inode, iocb->ki_flags & IOCB_NOWAIT, &exclusive);
 	if (ret)
 		return ret;
-	ret = backing_file_write_iter(izo_lower_file(file), from, iocb, iocb->ki_flags, &ctx);
+	ret = izo_body_dirty(inode, iocb->ki_flags & IOCB_NOWAIT);
+	if (!ret)
+		ret = backing_file_write_iter(izo_lower_file(file), from, iocb, iocb->ki_flags,
+					      &ctx);
 	izo_write_unlock(inode, exclusive);
 	return ret;
 }
@@ -200,12 +215,14 @@ static ssize_t izo_splice_write(struct pipe_inode_info *pipe, struct file *out, 
 		ret = file_remove_privs(out);
 		inode_unlock(inode);
 	}
+	if (!ret)
+		ret = izo_body_dirty(inode, false);
 	if (ret)
 		return ret;
 	file_start_write(lower);
 	ret = lower->f_op->splice_write(pipe, lower, ppos, len, flags);
 	file_end_write(lower);
-	izo_copy_attr(inode);
+	izo_end_write(out, *ppos, ret);
 	return ret;
 }
 
@@ -230,8 +247,11 @@ static int izo_mmap(struct file *file, struct vm_area_struct *vma)
 		.user_file = file,
 		.accessed = izo_accessed,
 	};
+	int err = 0;
 
-	return backing_file_mmap(izo_lower_file(file), vma, &ctx);
+	if ((vma->vm_flags & (VM_SHARED | VM_MAYWRITE)) == (VM_SHARED | VM_MAYWRITE))
+		err = izo_body_mapped(file_inode(file));
+	return err ? err : backing_file_mmap(izo_lower_file(file), vma, &ctx);
 }
 
 /* SEEK_DATA, SEEK_HOLE and the largest offset are the lower file system's to know. */
@@ -260,7 +280,13 @@ static long izo_fallocate(struct file *file, int mode, loff_t offset, loff_t len
 	inode_lock(inode);
 	err = file_remove_privs(file);
 	if (!err)
+		err = izo_body_dirty(inode, false);
+	if (!err)
 		err = vfs_fallocate(izo_lower_file(file), mode, offset, len);
+	if (mode & (FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE))
+		izo_body_changed(inode, 0, 0);
+	else
+		izo_body_changed(inode, offset, offset + len);
 	izo_copy_attr(inode);
 	inode_unlock(inode);
 	return err;
@@ -283,9 +309,11 @@ static ssize_t izo_copy_file_range(struct file *in, loff_t pos_in, struct file *
 	inode_lock(inode);
 	ret = file_remove_privs(out);
 	if (!ret)
+		ret = izo_body_dirty(inode, false);
+	if (!ret)
 		ret = vfs_copy_file_range(izo_lower_file(in), pos_in, izo_lower_file(out), pos_out,
 					  len, flags);
-	izo_copy_attr(inode);
+	izo_end_write(out, pos_out + max_t(ssize_t, ret, 0), ret);
 	inode_unlock(inode);
 	return ret;
 }
@@ -305,9 +333,12 @@ static loff_t izo_remap_file_range(struct file *in, loff_t pos_in, struct file *
 	} else {
 		ret = file_remove_privs(out);
 		if (!ret)
+			ret = izo_body_dirty(inode, false);
+		if (!ret)
 			ret = vfs_clone_file_range(izo_lower_file(in), pos_in,
 						   izo_lower_file(out), pos_out, len,
 						   remap_flags);
+		izo_end_write(out, pos_out + max_t(loff_t, ret, 0), ret);
 	}
 	izo_copy_attr(inode);
 	inode_unlock(inode);
@@ -340,6 +371,8 @@ long izo_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 static int izo_tmpfile_opened(struct inode *inode, struct file *file)
 {
 	izo_file_attach(file, file->private_data);
+	if (file->f_mode & FMODE_WRITE)
+		atomic_inc(&izo_i(inode)->writers);
 	return 0;
 }
 

@@ -3,6 +3,7 @@
 
 #include <linux/namei.h>
 #include "intermezzo.h"
+#include "log.h"
 
 struct izo_emptiness {
 	struct dir_context ctx;
@@ -98,7 +99,7 @@ static struct dentry *izo_make_dir(struct super_block *sb, struct dentry *dir, c
 	inode_lock_nested(d_inode(dir), I_MUTEX_PARENT);
 	child = izo_lower_lookup_locked(sb, dir, &q);
 	if (!IS_ERR(child) && d_really_is_negative(child))
-		err = izo_lower_mkdir(&(struct izo_name){ dir, child }, 0700);
+		err = izo_lower_mkdir(NULL, &(struct izo_name){ dir, child }, 0700);
 	else if (!IS_ERR(child) && !d_is_dir(child))
 		err = -ENOTDIR;
 	inode_unlock(d_inode(dir));
@@ -112,21 +113,12 @@ static struct dentry *izo_make_dir(struct super_block *sb, struct dentry *dir, c
 	return ERR_PTR(err);
 }
 
-/**
- * izo_fileset_make_dir - make .intermezzo/FILESET where it is missing
- * @sb: upper superblock, s_umount held; the cache is read-write already
- * @fileset: its name
- * @fc: context to complain in
- *
- * All that is written by recovery is written from here on, never by a read-only mount.
- *
- * Return: 0 or a negative errno.
- */
-int izo_fileset_make_dir(struct super_block *sb, const char *fileset, struct fs_context *fc)
+/* .intermezzo/FILESET, made where it is missing. Returns its lower dentry. */
+static struct dentry *izo_fileset_dir(struct super_block *sb, const char *fileset,
+				      struct fs_context *fc)
 {
 	struct izo_sb *sbi = izo_sb(sb);
 	struct inode *root = d_inode(sb->s_root);
-	const struct cred *old;
 	struct dentry *mark, *dir;
 	int err;
 
@@ -135,24 +127,72 @@ int izo_fileset_make_dir(struct super_block *sb, const char *fileset, struct fs_
 	err = mnt_want_write(sbi->lower_mnt);
 	if (err) {
 		errorfc(fc, "the cache cannot be written (error %d)", err);
+		dir = ERR_PTR(err);
 		goto out;
 	}
-	old = override_creds(sbi->creator_cred);
 	mark = izo_make_dir(sb, sbi->lower_mnt->mnt_root, INTERMEZZO_DIR, fc);
-	err = PTR_ERR_OR_ZERO(mark);
-	if (!err) {
+	dir = mark;
+	if (!IS_ERR(mark)) {
 		dir = izo_make_dir(sb, mark, fileset, fc);
-		err = PTR_ERR_OR_ZERO(dir);
-		if (!err)
-			dput(dir);
 		dput(mark);
 	}
-	revert_creds(old);
 	mnt_drop_write(sbi->lower_mnt);
 	/* .intermezzo counts in the root's links */
 	izo_copy_attr(root);
 	izo_copy_nlink(root);
 out:
 	inode_unlock(root);
+	return dir;
+}
+
+/**
+ * izo_fileset_open - make a fileset ready to be changed: its directory and its logs
+ * @sb: upper superblock, s_umount held; the cache is read-write already
+ * @fileset: its name
+ * @fc: context to complain in
+ *
+ * All that is written by recovery is written from here on, never by a read-only mount.
+ *
+ * Return: 0 or a negative errno.
+ */
+int izo_fileset_open(struct super_block *sb, const char *fileset, struct fs_context *fc)
+{
+	const struct cred *old = override_creds(izo_sb(sb)->creator_cred);
+	struct dentry *dir = izo_fileset_dir(sb, fileset, fc);
+	int err = PTR_ERR_OR_ZERO(dir);
+
+	if (!err) {
+		if (izo_sb(sb)->log)
+			izo_fileset_resume(sb);
+		else
+			err = izo_log_open(sb, dir, fc);
+		dput(dir);
+	}
+	revert_creds(old);
 	return err;
+}
+
+/**
+ * izo_fileset_settle - nobody writes any more: end what is open in the logs
+ * @sb: upper superblock, s_umount held; writers are held off or gone
+ */
+void izo_fileset_settle(struct super_block *sb)
+{
+	struct izo_log *log = sb->s_fs_info ? izo_sb(sb)->log : NULL;
+
+	if (!log || sb_rdonly(izo_lower_sb(sb)))
+		return;
+	set_bit(IZO_LOG_STOPPED, &log->state);
+	flush_work(&log->grow_work);
+	izo_lml_settle(log);
+}
+
+/**
+ * izo_fileset_resume - undo izo_fileset_settle()
+ * @sb: upper superblock, s_umount held
+ */
+void izo_fileset_resume(struct super_block *sb)
+{
+	if (izo_sb(sb)->log)
+		clear_bit(IZO_LOG_STOPPED, &izo_sb(sb)->log->state);
 }

@@ -8,6 +8,7 @@
 #include <linux/pagemap.h>
 #include <linux/slab.h>
 #include "intermezzo.h"
+#include "log.h"
 
 #define IZO_COPIED_FLAGS (S_SYNC | S_APPEND | S_IMMUTABLE | S_NOATIME | S_DIRSYNC)
 
@@ -23,6 +24,10 @@ struct inode *izo_alloc_inode(struct super_block *sb)
 	ii->lower_dir = NULL;
 	ii->class = IZO_CLASS_SHARED;
 	ii->below = NULL;
+	atomic_set(&ii->writers, 0);
+	ii->dirty = NULL;
+	memset(&ii->fid, 0, sizeof(ii->fid));
+	ii->fid_known = false;
 	return &ii->vfs_inode;
 }
 
@@ -115,16 +120,78 @@ int izo_permission(struct mnt_idmap *idmap, struct inode *inode, int mask)
 	return generic_permission(idmap, inode, mask);
 }
 
+/* What of a change of attributes others learn; reading a file is no change. */
+static u32 izo_valid_of(unsigned int ia_valid)
+{
+	u32 valid = (ia_valid & (ATTR_MODE | ATTR_KILL_SUID | ATTR_KILL_SGID) ? IZO_ATTR_MODE : 0) |
+		    (ia_valid & ATTR_UID ? IZO_ATTR_UID : 0) |
+		    (ia_valid & ATTR_GID ? IZO_ATTR_GID : 0) |
+		    (ia_valid & ATTR_MTIME ? IZO_ATTR_MTIME : 0);
+
+	return valid && ia_valid & ATTR_ATIME ? valid | IZO_ATTR_ATIME : valid;
+}
+
 static int izo_do_setattr(struct izo_ctx *ctx, struct dentry *dentry, struct iattr *attr)
 {
 	struct inode *inode = d_inode(dentry);
-	int err = izo_change_begin(ctx, inode, NULL);
+	int err;
+
+	ctx->change.op = IZO_KML_SETATTR;
+	ctx->change.object = inode;
+	ctx->change.hint = dentry;
+	ctx->change.old_mode = inode->i_mode;
+	ctx->change.valid = izo_valid_of(attr->ia_valid);
+	err = izo_change_begin(ctx, inode, NULL);
+	if (err)
+		return err;
+	if (!ctx->change.valid)
+		ctx->shared = false;
+	err = izo_lower_setattr(ctx, inode, attr);
+	izo_copy_attr(inode);
+	izo_change_end(ctx);
+	return err;
+}
+
+/* A change of the size is one of the body: listed first, ended by a CLOSE. */
+static int izo_do_resize(struct dentry *dentry, struct iattr *attr)
+{
+	struct inode *inode = d_inode(dentry);
+	loff_t from = i_size_read(izo_lower(inode));
+	struct vfsmount *mnt = izo_sb(inode->i_sb)->lower_mnt;
+	int err = izo_body_dirty(inode, false);
 
 	if (err)
 		return err;
-	err = izo_lower_setattr(inode, attr);
+	err = mnt_want_write(mnt);
+	if (err)
+		return err;
+	err = izo_lower_resize(inode, attr);
 	izo_copy_attr(inode);
-	izo_change_end(ctx);
+	mnt_drop_write(mnt);
+	if (!err)
+		izo_body_resized(inode, from, attr->ia_size);
+	return err;
+}
+
+/* The rest of what came with a new size: truncate(2) takes set-id bits away. */
+static int izo_resize_and_setattr(struct izo_ctx *ctx, struct dentry *dentry, struct iattr *attr)
+{
+	const unsigned int others = ATTR_MODE | ATTR_UID | ATTR_GID | ATTR_KILL_SUID |
+				    ATTR_KILL_SGID;
+	struct iattr part = *attr;
+	int err = 0;
+
+	if (izo_i(d_inode(dentry))->class == IZO_CLASS_INTERNAL)
+		return -EPERM;
+	if (attr->ia_valid & others) {
+		part.ia_valid &= others | ATTR_CTIME | ATTR_FORCE;
+		err = izo_do_setattr(ctx, dentry, &part);
+	}
+	part.ia_valid = attr->ia_valid & ~others;
+	if (!err)
+		err = izo_do_resize(dentry, &part);
+	if (!err)
+		izo_body_settled(d_inode(dentry), dentry);
 	return err;
 }
 
@@ -144,6 +211,8 @@ int izo_setattr(struct mnt_idmap *idmap, struct dentry *dentry, struct iattr *at
 	if (err)
 		return err;
 	izo_ctx_local(&ctx, dentry->d_sb);
+	if (attr->ia_valid & ATTR_SIZE)
+		return izo_resize_and_setattr(&ctx, dentry, attr);
 	return izo_do_setattr(&ctx, dentry, attr);
 }
 
@@ -166,6 +235,7 @@ int izo_getattr(struct mnt_idmap *idmap, const struct path *path, struct kstat *
 	if (!err) {
 		stat->dev = inode->i_sb->s_dev;
 		generic_fill_statx_attr(inode, stat);
+		izo_log_getattr(inode, stat);
 	}
 	return err;
 }
@@ -203,11 +273,17 @@ int izo_fileattr_get(struct dentry *dentry, struct fileattr *fa)
 static int izo_do_fileattr_set(struct izo_ctx *ctx, struct dentry *dentry, struct fileattr *fa)
 {
 	struct inode *inode = d_inode(dentry);
-	int err = izo_change_begin(ctx, inode, NULL);
+	int err;
 
+	ctx->change.op = IZO_KML_SETATTR;
+	ctx->change.object = inode;
+	ctx->change.hint = dentry;
+	ctx->change.old_mode = inode->i_mode;
+	ctx->change.valid = IZO_ATTR_FSFLAGS | IZO_ATTR_PROJID;
+	err = izo_change_begin(ctx, inode, NULL);
 	if (err)
 		return err;
-	err = izo_lower_fileattr_set(inode, fa);
+	err = izo_lower_fileattr_set(ctx, inode, fa);
 	izo_copy_attr(inode);
 	izo_change_end(ctx);
 	return err;

@@ -65,7 +65,9 @@ int izo_reconfigure(struct fs_context *fc);
 
 /* fileset.c */
 int izo_fileset_accept_cache(struct super_block *sb, struct fs_context *fc);
-int izo_fileset_make_dir(struct super_block *sb, const char *fileset, struct fs_context *fc);
+int izo_fileset_open(struct super_block *sb, const char *fileset, struct fs_context *fc);
+void izo_fileset_settle(struct super_block *sb);
+void izo_fileset_resume(struct super_block *sb);
 
 /* channel.c */
 int izo_channel_settle(struct izo_sb *sbi, int nr, const char *fileset, struct fs_context *fc);
@@ -75,6 +77,7 @@ int izo_channels_init(void);
 void izo_channels_exit(void);
 
 /* sysctl.c */
+bool izo_debug_splits(void);
 int izo_sysctl_init(void);
 void izo_sysctl_exit(void);
 
@@ -86,6 +89,7 @@ const struct izo_cache_type *izo_cache_type_default(bool needs_device);
 extern const struct izo_place izo_root_places[];
 void izo_class_of(const struct inode *dir, const struct qstr *name, enum izo_class *class,
 		  const struct izo_place **below);
+bool izo_class_is_shared(const struct super_block *sb, enum izo_class class);
 bool izo_class_keeps(const struct inode *inode, const struct inode *dir, const struct qstr *name);
 
 /* lookup.c */
@@ -130,7 +134,12 @@ int izo_tmpfile(struct mnt_idmap *idmap, struct inode *dir, struct file *file, u
 long izo_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
 int izo_fsync(struct file *file, loff_t start, loff_t end, int datasync);
 
+/* log_file.c */
+extern const struct file_operations izo_log_file_operations;
+void izo_log_getattr(const struct inode *inode, struct kstat *stat);
+
 /* xattr.c */
+bool izo_xattr_is_own(const char *name);
 extern const struct xattr_handler * const izo_xattr_handlers[];
 ssize_t izo_listxattr(struct dentry *dentry, char *list, size_t size);
 struct posix_acl *izo_get_inode_acl(struct inode *inode, int type, bool rcu);
@@ -149,24 +158,28 @@ struct dentry *izo_lower_lookup_locked(struct super_block *sb, struct dentry *di
 int izo_name_lock(struct izo_name *n, struct inode *dir, const struct qstr *name);
 void izo_name_unlock(struct izo_name *n);
 int izo_name_is(const struct izo_name *n, const struct inode *inode);
-int izo_lower_create(struct izo_name *n, umode_t mode, bool excl);
-int izo_lower_mkdir(struct izo_name *n, umode_t mode);
-int izo_lower_mknod(struct izo_name *n, umode_t mode, dev_t rdev);
-int izo_lower_symlink(struct izo_name *n, const char *target);
-int izo_lower_unlink(struct izo_name *n);
-int izo_lower_rmdir(struct izo_name *n);
-int izo_lower_link(struct inode *inode, struct izo_name *n);
-int izo_lower_rename(struct izo_name *from, struct izo_name *to, unsigned int flags);
+int izo_lower_create(struct izo_ctx *ctx, struct izo_name *n, umode_t mode, bool excl);
+int izo_lower_mkdir(struct izo_ctx *ctx, struct izo_name *n, umode_t mode);
+int izo_lower_mknod(struct izo_ctx *ctx, struct izo_name *n, umode_t mode, dev_t rdev);
+int izo_lower_symlink(struct izo_ctx *ctx, struct izo_name *n, const char *target);
+int izo_lower_unlink(struct izo_ctx *ctx, struct izo_name *n);
+int izo_lower_rmdir(struct izo_ctx *ctx, struct izo_name *n);
+int izo_lower_link(struct izo_ctx *ctx, struct inode *inode, struct izo_name *n);
+int izo_lower_rename(struct izo_ctx *ctx, struct izo_name *from, struct izo_name *to,
+		     unsigned int flags);
+ssize_t izo_list_xattrs(struct dentry *lower, char *list, size_t size);
+ssize_t izo_get_xattr(struct dentry *lower, const char *name, void *value, size_t size);
 int izo_lower_statfs(const struct inode *inode, struct kstatfs *buf);
 int izo_lower_getattr(const struct inode *inode, struct kstat *stat, u32 request_mask,
 		      unsigned int flags);
 int izo_lower_fileattr_get(const struct inode *inode, struct fileattr *fa);
 const char *izo_lower_get_link(const struct inode *inode, struct delayed_call *done);
 ssize_t izo_lower_listxattr(const struct inode *inode, char *list, size_t size);
-int izo_lower_setattr(struct inode *inode, struct iattr *attr);
-int izo_lower_setxattr(struct inode *inode, const char *name, const void *value, size_t size,
-		       int flags);
-int izo_lower_set_acl(struct inode *inode, struct posix_acl *acl, int type);
-int izo_lower_fileattr_set(struct inode *inode, struct fileattr *fa);
+int izo_lower_setattr(struct izo_ctx *ctx, struct inode *inode, struct iattr *attr);
+int izo_lower_resize(struct inode *inode, struct iattr *attr);
+int izo_lower_setxattr(struct izo_ctx *ctx, struct inode *inode, const char *name,
+		       const void *value, size_t size, int flags);
+int izo_lower_set_acl(struct izo_ctx *ctx, struct inode *inode, struct posix_acl *acl, int type);
+int izo_lower_fileattr_set(struct izo_ctx *ctx, struct inode *inode, struct fileattr *fa);
 
 #endif /* IZO_INTERMEZZO_H */

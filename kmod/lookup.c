@@ -33,7 +33,10 @@ static void izo_inode_init(struct inode *inode)
 	switch (lower->i_mode & S_IFMT) {
 	case S_IFREG:
 		inode->i_op = &izo_file_inode_operations;
-		inode->i_fop = &izo_file_operations;
+		if (izo_i(inode)->class == IZO_CLASS_INTERNAL)
+			inode->i_fop = &izo_log_file_operations;
+		else
+			inode->i_fop = &izo_file_operations;
 		break;
 	case S_IFDIR:
 		inode->i_op = &izo_dir_inode_operations;

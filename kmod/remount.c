@@ -29,6 +29,9 @@ static bool izo_lower_is_written(struct super_block *sb)
 	list_for_each_entry(inode, &sb->s_inodes, i_sb_list) {
 		struct inode *lower = izo_lower(inode);
 
+		/* the logs are ours to close */
+		if (izo_i(inode)->class == IZO_CLASS_INTERNAL)
+			continue;
 		if (lower && inode_is_open_for_write(lower)) {
 			written = true;
 			break;
@@ -130,14 +133,20 @@ static void izo_config_adopt(struct izo_config *has, struct izo_config *asked)
 }
 
 /* The change itself, once channel and name are ours: the cache, and what it needs when writable. */
-static int izo_remount_cache(struct fs_context *fc, const char *fileset, bool goes_rw)
+static int izo_remount_cache(struct fs_context *fc, const char *fileset, bool goes_rw,
+			     bool goes_ro)
 {
 	struct super_block *sb = fc->root->d_sb;
-	int err = izo_reconfigure_lower(fc, fc->sb_flags, fc->sb_flags_mask);
+	int err;
 
+	if (goes_ro)
+		izo_fileset_settle(sb);
+	err = izo_reconfigure_lower(fc, fc->sb_flags, fc->sb_flags_mask);
+	if (err && goes_ro)
+		izo_fileset_resume(sb);
 	if (err || !goes_rw)
 		return err;
-	err = izo_fileset_make_dir(sb, fileset, fc);
+	err = izo_fileset_open(sb, fileset, fc);
 	if (!err) {
 		/* a lookup before may have left the name as one that does not exist */
 		shrink_dcache_sb(sb);
@@ -191,7 +200,7 @@ int izo_reconfigure(struct fs_context *fc)
 	err = izo_channel_settle(sbi, asked->channel, fileset, fc);
 	if (err)
 		return err;
-	err = izo_remount_cache(fc, fileset, goes_rw);
+	err = izo_remount_cache(fc, fileset, goes_rw, changes && !goes_rw);
 	if (err) {
 		izo_channel_settle(sbi, old_channel->nr, old_name, fc);
 		WRITE_ONCE(old_channel->no_filter, no_filter);

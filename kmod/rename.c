@@ -4,6 +4,7 @@
 #include <linux/dcache.h>
 #include <linux/namei.h>
 #include "intermezzo.h"
+#include "log.h"
 
 /* Both ends of a rename, locked below. */
 struct izo_ends {
@@ -71,8 +72,9 @@ static int izo_ends_lookup(struct izo_ends *e, struct dentry *old_dentry,
 	return err;
 }
 
-static int izo_rename_ends(struct izo_ends *e, struct inode *old_dir, struct dentry *old_dentry,
-			   struct inode *new_dir, struct dentry *new_dentry, unsigned int flags)
+static int izo_rename_ends(struct izo_ctx *ctx, struct izo_ends *e, struct inode *old_dir,
+			   struct dentry *old_dentry, struct inode *new_dir,
+			   struct dentry *new_dentry, unsigned int flags)
 {
 	int err;
 
@@ -89,7 +91,7 @@ static int izo_rename_ends(struct izo_ends *e, struct inode *old_dir, struct den
 	izo_lock_dirs(e, old_dentry->d_parent, new_dentry->d_parent);
 	err = izo_ends_lookup(e, old_dentry, new_dentry);
 	if (!err) {
-		err = izo_lower_rename(&e->from, &e->to, flags);
+		err = izo_lower_rename(ctx, &e->from, &e->to, flags);
 		dput(e->to.child);
 		dput(e->from.child);
 	}
@@ -131,11 +133,21 @@ int izo_do_rename(struct izo_ctx *ctx, struct inode *old_dir, struct dentry *old
 
 	if (izo_i(source)->class == IZO_CLASS_INTERNAL)
 		return -EPERM;
+	ctx->change.op = IZO_KML_RENAME;
+	ctx->change.flags = (flags & RENAME_EXCHANGE ? IZO_KML_EXCHANGE : 0) |
+			    (flags & RENAME_WHITEOUT ? IZO_KML_WHITEOUT : 0);
+	ctx->change.object = source;
+	ctx->change.dir = old_dir;
+	ctx->change.name = &old_dentry->d_name;
+	ctx->change.to_dir = new_dir;
+	ctx->change.to_name = &new_dentry->d_name;
+	ctx->change.replaced = target;
 	err = izo_change_begin(ctx, new_dir, &new_dentry->d_name);
 	if (err)
 		return err;
 	if (izo_rename_keeps_class(old_dir, old_dentry, new_dir, new_dentry, flags))
-		err = izo_rename_ends(&ends, old_dir, old_dentry, new_dir, new_dentry, flags);
+		err = izo_rename_ends(ctx, &ends, old_dir, old_dentry, new_dir, new_dentry,
+				      flags);
 	else
 		err = -EXDEV;
 
@@ -143,8 +155,10 @@ int izo_do_rename(struct izo_ctx *ctx, struct inode *old_dir, struct dentry *old
 	if (target)
 		izo_copy_attr(target);
 	/* exchanged, it keeps its links, and may not be locked */
-	if (target && !(flags & RENAME_EXCHANGE))
+	if (target && !(flags & RENAME_EXCHANGE)) {
 		izo_copy_nlink(target);
+		izo_body_gone(target);
+	}
 	izo_copy_attr(old_dir);
 	izo_copy_nlink(old_dir);
 	izo_copy_attr(new_dir);

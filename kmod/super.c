@@ -11,6 +11,7 @@
 #include <linux/slab.h>
 #include <linux/statfs.h>
 #include "intermezzo.h"
+#include "log.h"
 
 /* Flags of a mount that the cache must obey too. */
 #define IZO_LOWER_SB_FLAGS (SB_RDONLY | SB_SYNCHRONOUS | SB_DIRSYNC | SB_LAZYTIME | SB_SILENT)
@@ -106,6 +107,8 @@ static struct fs_context *izo_lower_context(struct fs_context *fc,
 	err = vfs_parse_fs_string(lower_fc, "source", fc->source, strlen(fc->source));
 	if (!err)
 		err = izo_parse_cache_options(fc, lower_fc);
+	if (!err && cache->option)
+		err = vfs_parse_fs_string(lower_fc, cache->option, NULL, 0);
 	if (!err)
 		return lower_fc;
 	put_fs_context(lower_fc);
@@ -213,7 +216,7 @@ static int izo_fileset_start(struct super_block *sb, struct fs_context *fc)
 	if (sb_rdonly(sb))
 		return 0;
 	sbi->was_rw = true;
-	return izo_fileset_make_dir(sb, config->fileset, fc);
+	return izo_fileset_open(sb, config->fileset, fc);
 }
 
 static int izo_fill_super(struct super_block *sb, struct fs_context *fc)
@@ -276,6 +279,7 @@ static void izo_sb_free(struct izo_sb *sbi)
 {
 	if (!sbi)
 		return;
+	izo_log_close(sbi->log);
 	if (sbi->lower_mnt)
 		kern_unmount(sbi->lower_mnt);
 	if (sbi->creator_cred)
@@ -402,6 +406,7 @@ void izo_kill_sb(struct super_block *sb)
 {
 	struct izo_sb *sbi = izo_sb(sb);
 
+	izo_fileset_settle(sb);
 	if (sb->s_type->fs_flags & FS_REQUIRES_DEV)
 		generic_shutdown_super(sb);	/* the number is the device's */
 	else

@@ -1,27 +1,66 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* /proc/sys/intermezzo/intermezzoN/no_filter, one directory for each channel. */
+/*
+ * /proc/sys/intermezzo/debug, and /proc/sys/intermezzo/intermezzoN/{no_filter,no_journal}: one
+ * directory for each channel.
+ */
 
+#include <linux/module.h>
 #include <linux/sysctl.h>
 #include "intermezzo.h"
 
+/* An operation and its record go into two transactions: a crash check must notice. */
+#define IZO_DEBUG_SPLIT 1
+
+static int izo_debug;
+module_param_named(debug, izo_debug, int, 0444);
+MODULE_PARM_DESC(debug, "with CONFIG_INTERMEZZO_DEBUG: 1 breaks the log's atomicity, for tests");
+
 /* Each channel's table: the entries differ in where they store. */
-static struct ctl_table izo_channel_table[INTERMEZZO_CHANNELS][1];
+static struct ctl_table izo_channel_table[INTERMEZZO_CHANNELS][2];
 static struct ctl_table_header *izo_headers[INTERMEZZO_CHANNELS];
 
-static struct ctl_table_header *izo_register_channel(unsigned int nr)
-{
-	char path[sizeof("intermezzo/intermezzo") + 2];
-	struct ctl_table *entry = &izo_channel_table[nr][0];
+static struct ctl_table izo_table[] = {
+	{
+		.procname	= "debug",
+		.data		= &izo_debug,
+		.maxlen		= sizeof(int),
+		.mode		= IS_ENABLED(CONFIG_INTERMEZZO_DEBUG) ? 0644 : 0444,
+		.proc_handler	= proc_dointvec_minmax,
+		.extra1		= SYSCTL_ZERO,
+		.extra2		= SYSCTL_ONE,
+	},
+};
+static struct ctl_table_header *izo_header;
 
-	entry->procname = "no_filter";
-	entry->data = &izo_channel_nr(nr)->no_filter;
+/**
+ * izo_debug_splits - is the log to be written wrongly, to see a test fail?
+ */
+bool izo_debug_splits(void)
+{
+	return IS_ENABLED(CONFIG_INTERMEZZO_DEBUG) && READ_ONCE(izo_debug) & IZO_DEBUG_SPLIT;
+}
+
+static void izo_channel_entry(struct ctl_table *entry, const char *name, int *flag)
+{
+	entry->procname = name;
+	entry->data = flag;
 	entry->maxlen = sizeof(int);
 	entry->mode = 0644;
 	entry->proc_handler = proc_dointvec_minmax;
 	entry->extra1 = SYSCTL_ZERO;
 	entry->extra2 = SYSCTL_ONE;
+}
+
+static struct ctl_table_header *izo_register_channel(unsigned int nr)
+{
+	char path[sizeof("intermezzo/intermezzo") + 2];
+	struct izo_channel *channel = izo_channel_nr(nr);
+
+	izo_channel_entry(&izo_channel_table[nr][0], "no_filter", &channel->no_filter);
+	izo_channel_entry(&izo_channel_table[nr][1], "no_journal", &channel->no_journal);
 	snprintf(path, sizeof(path), "intermezzo/intermezzo%u", nr);
-	return register_sysctl_sz(path, izo_channel_table[nr], 1);
+	return register_sysctl_sz(path, izo_channel_table[nr],
+				  ARRAY_SIZE(izo_channel_table[nr]));
 }
 
 /**
@@ -33,15 +72,20 @@ void izo_sysctl_exit(void)
 		unregister_sysctl_table(izo_headers[nr]);
 		izo_headers[nr] = NULL;
 	}
+	unregister_sysctl_table(izo_header);
+	izo_header = NULL;
 }
 
 /**
- * izo_sysctl_init - make a directory for each channel
+ * izo_sysctl_init - make the directories
  *
  * Return: 0 or -ENOMEM.
  */
 int izo_sysctl_init(void)
 {
+	izo_header = register_sysctl("intermezzo", izo_table);
+	if (!izo_header)
+		return -ENOMEM;
 	for (unsigned int nr = 0; nr < INTERMEZZO_CHANNELS; nr++) {
 		izo_headers[nr] = izo_register_channel(nr);
 		if (!izo_headers[nr]) {

@@ -6,8 +6,14 @@
 #include <linux/errseq.h>
 #include <linux/fs.h>
 #include <linux/intermezzo.h>
+#include <linux/intermezzo_kml.h>
 #include <linux/list.h>
 #include <linux/spinlock.h>
+
+struct izo_cache_ops;
+struct izo_dirty;
+struct izo_log;
+struct jbd2_journal_handle;
 
 /* What a lower file system must be called and offer to serve as a cache. */
 struct izo_cache_type {
@@ -16,6 +22,8 @@ struct izo_cache_type {
 	bool needs_device;	/* for intermezzo (true) or vintermezzo (false) */
 	/* Refuse an unfit lower superblock, saying why in @fc; NULL: any will do. */
 	int (*check)(struct super_block *lower, struct fs_context *fc);
+	const struct izo_cache_ops *ops;	/* how the log is written to it */
+	const char *option;	/* that it is always mounted with, or NULL */
 };
 
 /**
@@ -40,12 +48,14 @@ struct izo_config {
  * struct izo_channel - one /dev/intermezzoN and the mounts that speak through it
  * @nr: N
  * @no_filter: validation by the daemon is skipped; logging is not (I10). The sysctl's storage.
+ * @no_journal: changes are not recorded: the logs of its filesets overflow. Likewise.
  * @mounts: superblocks attached, protected by izo_channels_lock
  * @in_use: bit 0 is set while a daemon has the device open
  */
 struct izo_channel {
 	int nr;
 	int no_filter;
+	int no_journal;
 	struct list_head mounts;
 	unsigned long in_use;
 };
@@ -59,6 +69,7 @@ struct izo_channel {
  * @channel: where upcalls go; set before the superblock is born
  * @on_channel: link in @channel->mounts
  * @claimed: the fileset's name once it is ours on the channel, or ""
+ * @log: of the fileset, once it was read-write; set once, under s_umount
  * @lower_wb_err: last writeback error of the cache that was passed on
  * @wb_err_lock: a leaf lock
  */
@@ -70,6 +81,7 @@ struct izo_sb {
 	struct izo_channel *channel;
 	struct list_head on_channel;
 	char claimed[INTERMEZZO_FILESET_MAX + 1];
+	struct izo_log *log;
 	errseq_t lower_wb_err;
 	spinlock_t wb_err_lock;	/* protects lower_wb_err */
 };
@@ -95,6 +107,10 @@ struct izo_place {
  *	disconnected, so the lower superblock finds all its dentries when it is shut down
  * @class: set when the inode is read in, never changed (renames across a border are refused)
  * @below: built-in names in this directory, or NULL
+ * @writers: open files that can change its body
+ * @dirty: its place in the LML, or NULL; protected by i_lock
+ * @fid: if a peer made it, its FID; else 0: the lower inode says it
+ * @fid_known: @fid was looked for
  * @vfs_inode: what the VFS sees; attributes are copies of @lower's
  */
 struct izo_inode {
@@ -102,18 +118,82 @@ struct izo_inode {
 	struct dentry *lower_dir;
 	enum izo_class class;
 	const struct izo_place *below;
+	atomic_t writers;
+	struct izo_dirty *dirty;
+	struct izo_fid fid;
+	bool fid_known;
 	struct inode vfs_inode;
 };
 
 /**
- * struct izo_ctx - on whose behalf an operation is done
+ * struct izo_change - what an operation is about to do, for its record
+ * @op: IZO_KML_*, or 0 if there is no record of its own
+ * @flags: IZO_KML_* flags
+ * @valid: of a SETATTR: IZO_ATTR_* that are set
+ * @old_mode: the object's mode before
+ * @acl_type: ACL_TYPE_*, or 0
+ * @object: upper inode; NULL while it is being made
+ * @fid: the object's FID where there is no upper inode
+ * @lower: lower dentry of the object where the record needs it
+ * @dir: upper directory of @name
+ * @name: the name made, removed or left
+ * @to_dir: upper directory of @to_name
+ * @to_name: the new name of a rename
+ * @replaced: upper inode of what stood there, or NULL
+ * @hint: upper dentry of the object, or NULL
+ * @target: of a symbolic link
+ * @xattr: full name of the attribute
+ * @value: its new value
+ * @size: bytes at @value; of an ACL: that its value takes at most
+ * @dirty: of a CLOSE: what changed
+ */
+struct izo_change {
+	u16 op;
+	u32 flags;
+	u32 valid;
+	umode_t old_mode;
+	int acl_type;
+	struct inode *object;
+	const struct izo_fid *fid;
+	struct dentry *lower;
+	struct inode *dir;
+	const struct qstr *name;
+	struct inode *to_dir;
+	const struct qstr *to_name;
+	struct inode *replaced;
+	struct dentry *hint;
+	const char *target;
+	const char *xattr;
+	const void *value;
+	size_t size;
+	const struct izo_dirty *dirty;
+};
+
+/**
+ * struct izo_ctx - on whose behalf an operation is done, and its record in the making
  * @sb: the upper superblock
+ * @shared: other replicas are to learn of it
+ * @change: what it does; filled in before izo_change_begin()
+ * @log: between izo_log_begin() and izo_log_end() of a change that is recorded, else NULL
+ * @handle: of the cache's journal, if it has one
+ * @tid: transaction of @handle
+ * @buf: where the record is put together
+ * @size: bytes there
+ * @reserved: bytes promised in the log; 0: there were none, the log overflows
  *
- * Every change goes through one izo_do_*() function with a context: a system call's today; the
- * log gives it the record to write, and reintegration brings contexts of its own.
+ * Every change goes through one izo_do_*() function with a context: a system call's today;
+ * reintegration brings contexts of its own.
  */
 struct izo_ctx {
 	struct super_block *sb;
+	bool shared;
+	struct izo_change change;
+	struct izo_log *log;
+	struct jbd2_journal_handle *handle;
+	unsigned int tid;
+	void *buf;
+	size_t size;
+	u32 reserved;
 };
 
 /* A name in a lower directory whose inode is locked; see izo_name_lock(). */

@@ -10,7 +10,8 @@
 /* trusted.izo and trusted.izo.*: identity and marks that no copy of a file may carry along. */
 #define IZO_XATTR_OWN XATTR_TRUSTED_PREFIX "izo"
 
-static bool izo_xattr_is_own(const char *name)
+/* Is this an attribute that no copy of a file may carry along? */
+bool izo_xattr_is_own(const char *name)
 {
 	size_t len = sizeof(IZO_XATTR_OWN) - 1;
 
@@ -20,11 +21,18 @@ static bool izo_xattr_is_own(const char *name)
 static int izo_do_setxattr(struct izo_ctx *ctx, struct inode *inode, const char *name,
 			   const void *value, size_t size, int flags)
 {
-	int err = izo_change_begin(ctx, inode, NULL);
+	int err;
 
+	ctx->change.op = value ? IZO_KML_SETXATTR : IZO_KML_REMOVEXATTR;
+	ctx->change.object = inode;
+	ctx->change.old_mode = inode->i_mode;
+	ctx->change.xattr = name;
+	ctx->change.value = value;
+	ctx->change.size = size;
+	err = izo_change_begin(ctx, inode, NULL);
 	if (err)
 		return err;
-	err = izo_lower_setxattr(inode, name, value, size, flags);
+	err = izo_lower_setxattr(ctx, inode, name, value, size, flags);
 	izo_copy_attr(inode);
 	izo_change_end(ctx);
 	return err;
@@ -56,6 +64,7 @@ static int izo_xattr_set(const struct xattr_handler *handler, struct mnt_idmap *
 	if (izo_xattr_is_own(name))
 		return -EOPNOTSUPP;
 	izo_ctx_local(&ctx, inode->i_sb);
+	ctx.change.hint = dentry;
 	return izo_do_setxattr(&ctx, inode, name, value, size, flags);
 }
 
@@ -129,11 +138,18 @@ struct posix_acl *izo_get_inode_acl(struct inode *inode, int type, bool rcu)
 static int izo_do_set_acl(struct izo_ctx *ctx, struct inode *inode, struct posix_acl *acl,
 			  int type)
 {
-	int err = izo_change_begin(ctx, inode, NULL);
+	int err;
 
+	ctx->change.op = IZO_KML_SETXATTR;
+	ctx->change.object = inode;
+	ctx->change.old_mode = inode->i_mode;
+	ctx->change.acl_type = type;
+	ctx->change.xattr = posix_acl_xattr_name(type);
+	ctx->change.size = posix_acl_xattr_size(acl ? acl->a_count : 0);
+	err = izo_change_begin(ctx, inode, NULL);
 	if (err)
 		return err;
-	err = izo_lower_set_acl(inode, acl, type);
+	err = izo_lower_set_acl(ctx, inode, acl, type);
 	izo_copy_attr(inode);
 	izo_change_end(ctx);
 	return err;
@@ -153,5 +169,6 @@ int izo_set_acl(struct mnt_idmap *idmap, struct dentry *dentry, struct posix_acl
 	struct izo_ctx ctx;
 
 	izo_ctx_local(&ctx, dentry->d_sb);
+	ctx.change.hint = dentry;
 	return izo_do_set_acl(&ctx, d_inode(dentry), acl, type);
 }

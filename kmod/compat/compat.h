@@ -20,4 +20,8 @@ static inline void mnt_make_longterm(struct vfsmount *mnt)
 }
 #endif
 
+#ifdef COMPAT_NO_EXT4_SB_JOURNAL
+#include "ext4_journal.h"
+#endif
+
 #endif /* IZO_COMPAT_H */

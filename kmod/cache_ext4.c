@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * ext4 as a cache: the record of a change goes into the transaction of the change.
+ *
+ * ext4's own handles nest in ours, so one jbd2 transaction carries the operation and the blocks of
+ * the log that describe it. The log is written as quota files are: its blocks are mapped once, and
+ * changed as buffers of the block device under the journal, never through the file. What made this
+ * the way is in docs/decisions/0007-log-through-the-journal.md.
+ *
+ * Without a journal the same buffers are only marked dirty: logged, with no promise after a crash.
+ */
+
+#include <linux/buffer_head.h>
+#include <linux/quotaops.h>
+#include "intermezzo.h"
+#include "log.h"
+
+/*
+ * References that a handle of ours has to spare: on some errors ext4 stops a handle that it did
+ * not start (four seen; ext4_create() and its like after a failed ext4_new_inode()).
+ */
+#define IZO_SPARE_REFS 15
+
+/* What ext4 may need for the operations, in blocks; fs/ext4/ext4_jbd2.h and namei.c. */
+#define IZO_EXT4_DATA		27	/* EXT4_DATA_TRANS_BLOCKS */
+#define IZO_EXT4_INDEX		8	/* EXT4_INDEX_EXTRA_TRANS_BLOCKS */
+#define IZO_EXT4_XATTR		7	/* one attribute, perhaps in a block of its own */
+#define IZO_EXT4_NEW_QUOTA	249	/* first use of three quotas of the new owner */
+
+static unsigned int izo_ext4_op_credits(const struct izo_ctx *ctx)
+{
+	switch (ctx->change.op) {
+	case IZO_KML_CREATE:
+	case IZO_KML_MKDIR:
+	case IZO_KML_MKNOD:
+	case IZO_KML_SYMLINK:
+		/* two ACLs and two labels may be inherited */
+		return IZO_EXT4_DATA + IZO_EXT4_INDEX + 7 + 4 * IZO_EXT4_XATTR;
+	case IZO_KML_LINK:
+		return IZO_EXT4_DATA + IZO_EXT4_INDEX + 5;
+	case IZO_KML_UNLINK:
+	case IZO_KML_RMDIR:
+		return IZO_EXT4_DATA;
+	case IZO_KML_RENAME:
+		return 2 * IZO_EXT4_DATA + IZO_EXT4_INDEX + 10 +
+		       (ctx->change.flags & IZO_KML_WHITEOUT ? 16 : 0);
+	case IZO_KML_SETATTR:
+		return 3 + 2 * IZO_EXT4_XATTR;
+	case IZO_KML_SETXATTR:
+	case IZO_KML_REMOVEXATTR:
+		return 3 + 4 * IZO_EXT4_XATTR;
+	default:
+		return 0;	/* only the log is written */
+	}
+}
+
+static bool izo_ext4_op_needs_quota(const struct izo_ctx *ctx)
+{
+	switch (ctx->change.op) {
+	case IZO_KML_CREATE:
+	case IZO_KML_MKDIR:
+	case IZO_KML_MKNOD:
+	case IZO_KML_SYMLINK:
+	case IZO_KML_SETATTR:
+		return true;
+	case IZO_KML_RENAME:
+		return ctx->change.flags & IZO_KML_WHITEOUT;
+	default:
+		return false;
+	}
+}
+
+static int izo_ext4_attach(struct izo_log *log)
+{
+	log->journal = ext4_sb_journal(izo_lower_sb(log->sb));
+	/* only the module on a kernel without our patch can fail to find it */
+	if (IS_ERR(log->journal)) {
+		int err = PTR_ERR(log->journal);
+
+		pr_err("%s: cannot find the journal of ext4: is /proc mounted?\n", log->sb->s_id);
+		log->journal = NULL;
+		return err;
+	}
+	return 0;
+}
+
+static void izo_ext4_close(struct izo_area *area)
+{
+	kvfree(area->map);
+	area->map = NULL;
+}
+
+/* A block that was never written has no number, or none that may be written behind ext4's back. */
+static int izo_ext4_open(struct izo_log *log, struct izo_area *area, const struct path *path)
+{
+	u32 blocks = area->bytes / log->block_size;
+
+	area->map = kvcalloc(blocks, sizeof(*area->map), GFP_KERNEL);
+	if (!area->map)
+		return -ENOMEM;
+	for (u32 i = 0; i < blocks; i++) {
+		int err;
+
+		area->map[i] = i;
+		err = bmap(area->inode, &area->map[i]);
+		if (!err && !area->map[i])
+			err = -ENODATA;
+		if (err) {
+			izo_ext4_close(area);
+			return err;
+		}
+	}
+	/* from here on the file's own pages are stale */
+	invalidate_mapping_pages(area->inode->i_mapping, 0, -1);
+	return 0;
+}
+
+/*
+ * The only way to a handle. jbd2 asks nobody whether the file system is frozen or read-only; ext4
+ * does, for its own handles; here the caller has, by mnt_want_write().
+ */
+static int izo_ext4_start(struct izo_ctx *ctx, unsigned int blocks)
+{
+	struct izo_log *log = ctx->log;
+	unsigned int credits = blocks + izo_ext4_op_credits(ctx);
+	handle_t *handle;
+
+	if (!log->journal)
+		return 0;
+	lockdep_assert(sb_write_started(izo_lower_sb(ctx->sb)) ||
+		       __sb_write_started(izo_lower_sb(ctx->sb), SB_FREEZE_PAGEFAULT));
+	if (izo_ext4_op_needs_quota(ctx) && sb_any_quota_loaded(izo_lower_sb(ctx->sb)))
+		credits += IZO_EXT4_NEW_QUOTA;
+	handle = jbd2__journal_start(log->journal, credits, 0, 16, GFP_NOFS, 0, __LINE__);
+	if (IS_ERR(handle))
+		return PTR_ERR(handle);
+	handle->h_ref += IZO_SPARE_REFS;
+	ctx->handle = handle;
+	ctx->tid = handle->h_transaction->t_tid;
+	return 0;
+}
+
+static int izo_ext4_detach(struct izo_ctx *ctx)
+{
+	handle_t *handle = ctx->handle;
+
+	if (!handle)
+		return 0;
+	handle->h_ref = 1;
+	/* restarted by ext4, the operation and its record are in two transactions */
+	if (WARN_ON_ONCE(journal_current_handle() != handle || !handle->h_transaction ||
+			 handle->h_transaction->t_tid != ctx->tid))
+		return -EIO;
+	return 0;
+}
+
+static int izo_ext4_stop(struct izo_ctx *ctx)
+{
+	handle_t *handle = ctx->handle;
+
+	ctx->handle = NULL;
+	return handle ? jbd2_journal_stop(handle) : 0;
+}
+
+static struct buffer_head *izo_ext4_block(struct izo_log *log, struct izo_area *area, u32 pos,
+					  bool fresh)
+{
+	sector_t block = area->map[pos / log->block_size];
+	struct buffer_head *bh;
+
+	if (!fresh)
+		return sb_bread(izo_lower_sb(log->sb), block);
+	bh = sb_getblk(izo_lower_sb(log->sb), block);
+	if (!bh || buffer_uptodate(bh))
+		return bh;
+	/* all of it will be written: what the disk has does not matter */
+	lock_buffer(bh);
+	if (!buffer_uptodate(bh)) {
+		memset(bh->b_data, 0, bh->b_size);
+		set_buffer_uptodate(bh);
+	}
+	unlock_buffer(bh);
+	return bh;
+}
+
+static int izo_ext4_write(struct izo_ctx *ctx, struct izo_area *area, u32 pos, const void *buf,
+			  u32 len, bool fresh)
+{
+	struct izo_log *log = ctx->log;
+	struct buffer_head *bh = izo_ext4_block(log, area, pos, fresh);
+	u32 at = pos % log->block_size;
+	int err = 0;
+
+	if (!bh)
+		return -EIO;
+	if (ctx->handle)
+		err = jbd2_journal_get_write_access(ctx->handle, bh);
+	if (!err) {
+		lock_buffer(bh);
+		if (fresh) {
+			memset(bh->b_data, 0, at);
+			memset(bh->b_data + at + len, 0, bh->b_size - at - len);
+		}
+		memcpy(bh->b_data + at, buf, len);
+		unlock_buffer(bh);
+		if (ctx->handle)
+			err = jbd2_journal_dirty_metadata(ctx->handle, bh);
+		else
+			mark_buffer_dirty(bh);
+	}
+	brelse(bh);
+	return err;
+}
+
+static int izo_ext4_read(struct izo_log *log, struct izo_area *area, u32 pos, void *buf, u32 len)
+{
+	while (len) {
+		u32 at = pos % log->block_size, part = min(len, log->block_size - at);
+		struct buffer_head *bh = sb_bread(izo_lower_sb(log->sb),
+						  area->map[pos / log->block_size]);
+
+		if (!bh)
+			return -EIO;
+		memcpy(buf, bh->b_data + at, part);
+		brelse(bh);
+		buf += part;
+		pos += part;
+		len -= part;
+	}
+	return 0;
+}
+
+const struct izo_cache_ops izo_ext4_ops = {
+	.attach	= izo_ext4_attach,
+	.open	= izo_ext4_open,
+	.close	= izo_ext4_close,
+	.start	= izo_ext4_start,
+	.detach	= izo_ext4_detach,
+	.stop	= izo_ext4_stop,
+	.write	= izo_ext4_write,
+	.read	= izo_ext4_read,
+};

@@ -1,0 +1,564 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The log of changes (KML): a ring of segments on the cache.
+ *
+ * A record is appended within the handle of the change it describes, under log->lock, which nests
+ * in the handle and covers only the choice of a place and the copy. The rest of the last block is
+ * a filler, which the next record of the same transaction replaces; a record of a new transaction
+ * begins a new block. So the block under commit is never touched again and nobody waits for the
+ * journal's I/O; after a crash the log ends at the end of a block.
+ *
+ * Room is promised before an operation begins (izo_log_reserve()), so an append can fail only with
+ * the journal. When there is none to promise, the log overflows: the change goes on, unrecorded,
+ * and a flag in its transaction says that the log is not the whole truth any more.
+ */
+
+#include <linux/slab.h>
+#include <linux/timekeeping.h>
+#include "intermezzo.h"
+#include "log.h"
+
+/* Bytes of the log that one segment holds. */
+static u32 izo_seg_room(const struct izo_log *log)
+{
+	return log->segment_size - log->block_size;
+}
+
+static struct izo_seg *izo_newest(struct izo_log *log)
+{
+	return list_last_entry(&log->used, struct izo_seg, link);
+}
+
+/**
+ * izo_log_seg - the segment that holds an offset
+ * @log: the log, locked or not yet shared
+ * @offset: of a byte of the log
+ *
+ * Return: the segment, or NULL if the log does not reach there, or no longer does.
+ */
+struct izo_seg *izo_log_seg(struct izo_log *log, u64 offset)
+{
+	struct izo_seg *seg;
+
+	list_for_each_entry_reverse(seg, &log->used, link)
+		if (offset >= seg->base)
+			return offset - seg->base < izo_seg_room(log) ? seg : NULL;
+	return NULL;
+}
+
+/* The filler a record leaves behind, and a new transaction's step to the next block, at most. */
+static u32 izo_slack(const struct izo_log *log)
+{
+	return 2 * log->block_size;
+}
+
+static u64 izo_free_room(struct izo_log *log)
+{
+	u64 room = izo_newest(log)->base + izo_seg_room(log) - log->tail;
+	struct izo_seg *seg;
+
+	list_for_each_entry(seg, &log->spare, link)
+		room += izo_seg_room(log);
+	return room;
+}
+
+/**
+ * izo_log_fail - the log cannot be trusted from here on: the fileset becomes read-only
+ * @log: the log
+ * @what: what failed
+ * @err: negative errno
+ */
+void izo_log_fail(struct izo_log *log, const char *what, int err)
+{
+	if (test_and_set_bit(IZO_LOG_FAILED, &log->state))
+		return;
+	pr_err("%s: %s (error %d): the fileset is read-only; check the device, run e2fsck, mount again\n",
+	       log->sb->s_id, what, err);
+	wake_up_all(&log->grew);
+}
+
+static void izo_log_overflow(struct izo_log *log, const char *why)
+{
+	if (test_and_set_bit(IZO_LOG_OVERFLOW, &log->state))
+		return;
+	pr_warn("%s: the log of changes ends here: %s; changes go on and are not shared until a rescan\n",
+		log->sb->s_id, why);
+}
+
+/**
+ * izo_log_reserve - promise an operation room in the log
+ * @ctx: the operation; ctx->reserved is set, or 0 if it is not to be recorded (overflow)
+ * @bytes: that its record takes at most
+ *
+ * Context: may sleep.
+ * Return: 0, or -EROFS if the log has failed.
+ */
+int izo_log_reserve(struct izo_ctx *ctx, u32 bytes)
+{
+	struct izo_log *log = ctx->log;
+	u32 need = bytes + izo_slack(log);
+
+	ctx->reserved = 0;
+	if (test_bit(IZO_LOG_FAILED, &log->state))
+		return -EROFS;
+	if (READ_ONCE(izo_sb(log->sb)->channel->no_journal))
+		izo_log_overflow(log, "no_journal is set on its channel");
+	if (test_bit(IZO_LOG_OVERFLOW, &log->state))
+		return 0;
+	mutex_lock(&log->lock);
+	if (log->reserved + need <= izo_free_room(log)) {
+		log->reserved += need;
+		ctx->reserved = need;
+	}
+	mutex_unlock(&log->lock);
+	if (!ctx->reserved)
+		izo_log_overflow(log, "there is no room for more records");
+	return 0;
+}
+
+/**
+ * izo_log_unreserve - the operation is over
+ * @ctx: the operation
+ */
+void izo_log_unreserve(struct izo_ctx *ctx)
+{
+	struct izo_log *log = ctx->log;
+
+	if (!ctx->reserved)
+		return;
+	mutex_lock(&log->lock);
+	log->reserved -= ctx->reserved;
+	mutex_unlock(&log->lock);
+	ctx->reserved = 0;
+}
+
+/* Bring the control block up to date. The log is locked. */
+static int izo_put_control(struct izo_ctx *ctx)
+{
+	struct izo_log *log = ctx->log;
+	struct izo_kml_control c;
+	int err = log->ops->read(log, &log->control, 0, &c, sizeof(c));
+
+	if (err)
+		return err;
+	if (test_bit(IZO_LOG_OVERFLOW, &log->state))
+		c.flags |= cpu_to_le32(IZO_KML_H_OVERFLOW);
+	c.trimmed = cpu_to_le64(log->trimmed);
+	c.crc = cpu_to_le32(izo_crc_without(&c, sizeof(c), offsetof(typeof(c), crc)));
+	return log->ops->write(ctx, &log->control, 0, &c, sizeof(c), false);
+}
+
+/**
+ * izo_log_store_overflow - say in the control block that changes are not recorded any more
+ * @ctx: a change that is not, with its handle
+ *
+ * Return: 0 or a negative errno.
+ */
+int izo_log_store_overflow(struct izo_ctx *ctx)
+{
+	struct izo_log *log = ctx->log;
+	int err = 0;
+
+	mutex_lock(&log->lock);
+	if (!test_bit(IZO_LOG_OVERFLOW_STORED, &log->state)) {
+		err = izo_put_control(ctx);
+		if (!err)
+			set_bit(IZO_LOG_OVERFLOW_STORED, &log->state);
+	}
+	mutex_unlock(&log->lock);
+	return err;
+}
+
+/**
+ * izo_log_store_trimmed - remember across mounts what is not needed any more
+ * @ctx: with a handle that has room for a block
+ *
+ * Return: 0 or a negative errno.
+ */
+int izo_log_store_trimmed(struct izo_ctx *ctx)
+{
+	int err;
+
+	mutex_lock(&ctx->log->lock);
+	err = izo_put_control(ctx);
+	mutex_unlock(&ctx->log->lock);
+	return err;
+}
+
+/* The next spare segment becomes the newest one; its first record is the next that begins there. */
+static int izo_next_segment(struct izo_ctx *ctx, u64 base, u64 first, u64 first_recno)
+{
+	struct izo_log *log = ctx->log;
+	struct izo_seg *seg = list_first_entry_or_null(&log->spare, struct izo_seg, link);
+	struct izo_segment h = {
+		.magic = cpu_to_le64(IZO_SEGMENT_MAGIC),
+		.version = cpu_to_le32(IZO_KML_VERSION),
+		.epoch = cpu_to_le64(log->epoch),
+		.base = cpu_to_le64(base),
+		.first = cpu_to_le64(first),
+		.first_recno = cpu_to_le64(first_recno),
+	};
+	int err;
+
+	if (WARN_ON_ONCE(!seg))
+		return -ENOSPC;
+	h.crc = cpu_to_le32(izo_crc_without(&h, sizeof(h), offsetof(typeof(h), crc)));
+	err = log->ops->write(ctx, &seg->area, 0, &h, sizeof(h), true);
+	if (err)
+		return err;
+	seg->base = base;
+	seg->first = first;
+	seg->first_recno = first_recno;
+	list_move_tail(&seg->link, &log->used);
+	queue_work(system_unbound_wq, &log->grow_work);
+	return 0;
+}
+
+/* Bytes of the log at @offset, which lies in a segment in use; block by block. */
+static int izo_log_put(struct izo_ctx *ctx, u64 offset, const void *buf, u32 len)
+{
+	struct izo_log *log = ctx->log;
+
+	while (len) {
+		struct izo_seg *seg = izo_log_seg(log, offset);
+		u32 pos = offset - seg->base + log->block_size;
+		u32 at = pos % log->block_size, part = min(len, log->block_size - at);
+		int err = log->ops->write(ctx, &seg->area, pos, buf, part, !at);
+
+		if (err)
+			return err;
+		offset += part;
+		buf += part;
+		len -= part;
+	}
+	return 0;
+}
+
+/* A filler from @offset to the end of its block. */
+static int izo_put_filler(struct izo_ctx *ctx, u64 offset)
+{
+	struct izo_log *log = ctx->log;
+	u32 room = -offset & (log->block_size - 1);
+	struct izo_kml_head head;
+	struct izo_kml_tail tail = {
+		.len = cpu_to_le32(room),
+		.magic = cpu_to_le32(IZO_KML_TAIL_MAGIC),
+	};
+	int err;
+
+	if (!room)
+		return 0;
+	izo_filler_head(&head, offset, log->epoch, room);
+	err = izo_log_put(ctx, offset, &head, IZO_KML_FILLER_HEAD);
+	return err ? err : izo_log_put(ctx, offset + room - sizeof(tail), &tail, sizeof(tail));
+}
+
+/* Drop what is committed from the list of what may not be. The log is locked. */
+static void izo_update_committed(struct izo_log *log)
+{
+	unsigned int done = 0;
+
+	if (!log->journal) {
+		log->committed = log->tail;
+		return;
+	}
+	while (done < log->nmarks && jbd2_transaction_committed(log->journal, log->marks[done].tid))
+		done++;
+	/* jbd2 counts a commit that failed as done, but aborts the journal before it does */
+	smp_rmb();
+	if (!done || is_journal_aborted(log->journal))
+		return;
+	log->committed = log->marks[done - 1].end;
+	log->nmarks -= done;
+	memmove(log->marks, log->marks + done, log->nmarks * sizeof(*log->marks));
+}
+
+static void izo_mark_transaction(struct izo_log *log, tid_t tid)
+{
+	struct izo_mark *last = log->nmarks ? &log->marks[log->nmarks - 1] : NULL;
+
+	if (!log->journal)
+		return;
+	if (!last || last->tid != tid) {
+		izo_update_committed(log);
+		if (WARN_ON_ONCE(log->nmarks == IZO_MARKS))
+			return;
+		last = &log->marks[log->nmarks++];
+		last->tid = tid;
+	}
+	/* the filler belongs to it */
+	last->end = round_up(log->tail, log->block_size);
+	last->recno = log->recno;
+}
+
+static void izo_fill_head(struct izo_ctx *ctx, struct izo_record *r, u64 recno)
+{
+	struct izo_log *log = ctx->log;
+
+	r->head->origin = cpu_to_le16(log->self);
+	r->head->origin_recno = cpu_to_le64(recno);
+	r->head->time = cpu_to_le64(ktime_get_real_ns());
+}
+
+static int izo_append_locked(struct izo_ctx *ctx, struct izo_record *r)
+{
+	struct izo_log *log = ctx->log;
+	u64 at = log->tail, room_end = izo_newest(log)->base + izo_seg_room(log);
+	u64 recno = log->recno + 1;
+	size_t len;
+	int err = 0;
+
+	/* the first record of an epoch follows the header */
+	if (ctx->handle && ctx->tid != log->tail_tid && log->recno)
+		at = round_up(at, log->block_size);
+	izo_fill_head(ctx, r, recno);
+	len = izo_record_seal(r, at, log->epoch, recno, log->block_size);
+	if (at + len > room_end)
+		err = izo_next_segment(ctx, room_end, at == room_end ? at : at + len,
+				       at == room_end ? recno : recno + 1);
+	if (!err)
+		err = izo_log_put(ctx, at, r->head, len);
+	if (!err)
+		err = izo_put_filler(ctx, at + len);
+	if (err)
+		return err;
+	log->tail = at + len;
+	log->recno = recno;
+	log->tail_tid = ctx->tid;
+	izo_mark_transaction(log, ctx->tid);
+	return 0;
+}
+
+/**
+ * izo_log_append - write a record
+ * @ctx: the change, with its handle and enough room reserved
+ * @r: the record, complete but for what its place decides
+ *
+ * Context: everything that the record describes is locked, so that the log's order is theirs.
+ * Return: 0, or a negative errno with the log failed.
+ */
+int izo_log_append(struct izo_ctx *ctx, struct izo_record *r)
+{
+	struct izo_log *log = ctx->log;
+	int err = r->overrun ? -EOVERFLOW : 0;
+
+	if (!WARN_ON_ONCE(err)) {
+		mutex_lock(&log->lock);
+		err = izo_append_locked(ctx, r);
+		mutex_unlock(&log->lock);
+	}
+	if (err)
+		izo_log_fail(log, "a change could not be recorded", err);
+	else
+		wake_up_interruptible(&log->grew);
+	return err;
+}
+
+/**
+ * izo_log_committed - how far the log is on the medium
+ * @log: the log
+ *
+ * Return: an offset; records before it survive any crash.
+ */
+u64 izo_log_committed(struct izo_log *log)
+{
+	u64 committed;
+
+	mutex_lock(&log->lock);
+	izo_update_committed(log);
+	committed = log->committed;
+	mutex_unlock(&log->lock);
+	return committed;
+}
+
+/**
+ * izo_log_commit - bring all records onto the medium
+ * @log: the log
+ *
+ * Return: 0 or a negative errno.
+ */
+int izo_log_commit(struct izo_log *log)
+{
+	tid_t tid;
+	bool pending;
+
+	mutex_lock(&log->lock);
+	izo_update_committed(log);
+	pending = log->nmarks;
+	tid = pending ? log->marks[log->nmarks - 1].tid : 0;
+	mutex_unlock(&log->lock);
+	if (!pending)
+		return 0;
+	return jbd2_complete_transaction(log->journal, tid);
+}
+
+/**
+ * izo_log_trim - no replica needs what lies before an offset
+ * @log: the log
+ * @offset: not after what is committed
+ *
+ * Whole segments before it are used again. izo_log_store_trimmed() makes it last.
+ *
+ * Return: 0, or -EINVAL for an offset that is not committed.
+ */
+int izo_log_trim(struct izo_log *log, u64 offset)
+{
+	struct izo_seg *seg, *next;
+	int err = 0;
+
+	mutex_lock(&log->lock);
+	izo_update_committed(log);
+	if (offset > log->committed) {
+		err = -EINVAL;
+		goto out;
+	}
+	log->trimmed = max(log->trimmed, offset);
+	list_for_each_entry_safe(seg, next, &log->used, link) {
+		if (list_is_last(&seg->link, &log->used) || next->first > log->trimmed)
+			break;
+		list_move_tail(&seg->link, &log->spare);
+		log->first = next->first;
+		log->first_recno = next->first_recno;
+	}
+out:
+	mutex_unlock(&log->lock);
+	return err;
+}
+
+/**
+ * izo_log_read - bytes of the log as they are on the medium
+ * @log: the log
+ * @buf: result
+ * @len: bytes wanted
+ * @pos: offset of the first, not before the oldest record
+ *
+ * Return: bytes read, 0 at the end of what is committed; -ENODATA if they are gone; another
+ * negative errno.
+ */
+ssize_t izo_log_read(struct izo_log *log, void *buf, size_t len, u64 pos)
+{
+	struct izo_seg *seg;
+	ssize_t ret;
+
+	mutex_lock(&log->lock);
+	izo_update_committed(log);
+	seg = izo_log_seg(log, pos);
+	ret = -ENODATA;
+	if (pos < log->first)
+		goto out;
+	ret = 0;
+	if (pos >= log->committed || WARN_ON_ONCE(!seg))
+		goto out;
+	len = min3((u64)len, log->committed - pos, seg->base + izo_seg_room(log) - pos);
+	ret = log->ops->read(log, &seg->area, pos - seg->base + log->block_size, buf, len);
+	if (!ret)
+		ret = len;
+out:
+	mutex_unlock(&log->lock);
+	return ret;
+}
+
+/* Read @len bytes at @pos for the search of the tail: across segments, and beyond it. */
+static int izo_log_peek(struct izo_log *log, void *buf, size_t len, u64 pos)
+{
+	while (len) {
+		struct izo_seg *seg = izo_log_seg(log, pos);
+		size_t part;
+		int err;
+
+		if (!seg)
+			return -ENODATA;
+		part = min((u64)len, seg->base + izo_seg_room(log) - pos);
+		err = log->ops->read(log, &seg->area, pos - seg->base + log->block_size, buf, part);
+		if (err)
+			return err;
+		buf += part;
+		pos += part;
+		len -= part;
+	}
+	return 0;
+}
+
+/*
+ * The record or filler at @pos, if it is one of this log and the next in it. Returns its length, 0
+ * if there is none, or a negative errno.
+ */
+static ssize_t izo_log_next(struct izo_log *log, void *buf, u64 pos, u64 recno)
+{
+	struct izo_kml_head *h = buf;
+	enum izo_judged judged;
+	size_t len;
+	int err = izo_log_peek(log, buf, IZO_KML_FILLER_HEAD, pos);
+
+	if (!err) {
+		len = le32_to_cpu(h->len);
+		if (le32_to_cpu(h->magic) != IZO_KML_MAGIC || len > IZO_KML_RECORD_MAX)
+			return 0;
+		err = izo_log_peek(log, buf, max_t(size_t, len, IZO_KML_FILLER_HEAD), pos);
+	}
+	if (err)
+		return err == -ENODATA ? 0 : err;
+	judged = izo_record_judge(buf, len, &len);
+	if (judged != IZO_JUDGED_RECORD && judged != IZO_JUDGED_FILLER)
+		return 0;
+	if (le64_to_cpu(h->offset) != pos || le64_to_cpu(h->epoch) != log->epoch)
+		return 0;
+	return judged == IZO_JUDGED_FILLER || le64_to_cpu(h->recno) == recno ? len : 0;
+}
+
+/**
+ * izo_log_find_tail - find the end of the log by reading its newest segment
+ * @log: the log, not shared yet; its segments are in order
+ *
+ * Return: 0 with tail, recno and committed set, or a negative errno.
+ */
+int izo_log_find_tail(struct izo_log *log)
+{
+	struct izo_seg *seg = izo_newest(log);
+	u64 pos = seg->first, recno = seg->first_recno;
+	void *buf = kvmalloc(IZO_KML_RECORD_MAX, GFP_KERNEL);
+	ssize_t len;
+
+	if (!buf)
+		return -ENOMEM;
+	for (;;) {
+		struct izo_kml_head *h = buf;
+
+		len = izo_log_next(log, buf, pos, recno);
+		if (len <= 0)
+			break;
+		if (le16_to_cpu(h->op) != IZO_KML_FILLER)
+			recno++;
+		pos += len;
+	}
+	kvfree(buf);
+	if (len < 0)
+		return len;
+	log->recno = recno - 1;
+	log->tail = pos;
+	log->committed = pos;
+	/* a block that was committed is not touched again */
+	log->tail_tid = 0;
+	return 0;
+}
+
+/**
+ * izo_log_grow - make a spare segment where there is none (work item)
+ * @work: in the log
+ */
+void izo_log_grow(struct work_struct *work)
+{
+	struct izo_log *log = container_of(work, struct izo_log, grow_work);
+	bool wanted;
+	int err;
+
+	mutex_lock(&log->lock);
+	wanted = list_empty(&log->spare) &&
+		 (u64)(log->segments + 1) * log->segment_size <= log->limit;
+	mutex_unlock(&log->lock);
+	if (!wanted || test_bit(IZO_LOG_STOPPED, &log->state))
+		return;
+	err = izo_log_make_spare(log);
+	if (err)
+		pr_warn("%s: the log of changes cannot grow (error %d)\n", log->sb->s_id, err);
+}

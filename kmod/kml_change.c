@@ -1,0 +1,525 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * From a change to its record: what an operation was and what it left behind, as the cache has it.
+ *
+ * izo_log_begin() stands right before the cache is changed, after all locks are taken;
+ * izo_log_end() right after. In between one handle is open, so no inode may be locked, no data
+ * written out and no inode deleted there.
+ */
+
+#include <linux/fs.h>	/* the others need it before them */
+#include <linux/fileattr.h>
+#include <linux/posix_acl.h>
+#include <linux/posix_acl_xattr.h>
+#include <linux/slab.h>
+#include <linux/xattr.h>
+#include "intermezzo.h"
+#include "log.h"
+
+/* Attributes that an object is born with: what fits in here is recorded with it, in bytes. */
+#define IZO_BIRTH_XATTRS SZ_2K
+
+/* Where an ACL is larger than a birth has room for. */
+#define IZO_COMPLETE_XATTRS SZ_8K
+
+#define IZO_PLACE_ROOM IZO_ITEM_ROOM(sizeof(struct izo_kml_place) + NAME_MAX)
+
+static bool izo_makes(u16 op)
+{
+	return op >= IZO_KML_CREATE && op <= IZO_KML_SYMLINK;
+}
+
+static size_t izo_change_room(const struct izo_change *c)
+{
+	size_t groups = min(current_cred()->group_info->ngroups, IZO_KML_GROUPS_MAX);
+	size_t room = IZO_RECORD_SPARE + IZO_ITEM_ROOM(sizeof(struct izo_kml_attr)) +
+		      IZO_ITEM_ROOM(groups * sizeof(__le32)) + IZO_PLACE_ROOM;
+
+	if (izo_makes(c->op)) {
+		room += c->flags & IZO_KML_COMPLETE ? IZO_COMPLETE_XATTRS : IZO_BIRTH_XATTRS;
+		if (c->op == IZO_KML_SYMLINK)
+			room += IZO_ITEM_ROOM(PATH_MAX);
+	}
+	if (c->op == IZO_KML_RENAME)
+		room += IZO_PLACE_ROOM + IZO_ITEM_ROOM(sizeof(struct izo_kml_other)) +
+			IZO_ITEM_ROOM(sizeof(struct izo_kml_whiteout));
+	if (c->xattr)
+		room += IZO_ITEM_ROOM(sizeof(struct izo_kml_xattr) + strlen(c->xattr) + c->size);
+	if (c->op == IZO_KML_CLOSE)
+		room += IZO_ITEM_ROOM(IZO_KML_RANGES_MAX * sizeof(struct izo_kml_range));
+	return room;
+}
+
+static void izo_put_place(struct izo_log *log, struct izo_record *r, u16 type,
+			  const struct inode *dir, const struct qstr *name)
+{
+	struct izo_kml_place *p = izo_record_item(r, type, sizeof(*p) + name->len);
+	struct timespec64 mtime = inode_get_mtime(izo_lower(dir));
+
+	if (!p)
+		return;
+	izo_fid_put(log, dir, &p->dir);
+	p->mtime = cpu_to_le64(mtime.tv_sec);
+	p->mtime_nsec = cpu_to_le32(mtime.tv_nsec);
+	memcpy(p->name, name->name, name->len);
+}
+
+/* One name of the object, if there is one without asking the cache. */
+static void izo_put_hint(struct izo_log *log, struct izo_record *r, struct dentry *dentry)
+{
+	struct izo_kml_place *p;
+	const struct inode *dir;
+
+	if (!dentry)
+		return;
+	spin_lock(&dentry->d_lock);
+	dir = d_inode(dentry->d_parent);
+	if (!IS_ROOT(dentry) && !d_unhashed(dentry) && izo_fid_known(log, dir)) {
+		p = izo_record_item(r, IZO_ITEM_HINT, sizeof(*p) + dentry->d_name.len);
+		if (p) {
+			izo_fid_put(log, dir, &p->dir);
+			memcpy(p->name, dentry->d_name.name, dentry->d_name.len);
+		}
+	}
+	spin_unlock(&dentry->d_lock);
+}
+
+/* Flags and project of a file or directory; @born: only what is not 0. */
+static void izo_fill_flags(struct izo_kml_attr *a, struct dentry *lower, bool born)
+{
+	struct fileattr fa = { };
+
+	if (vfs_fileattr_get(lower, &fa))
+		return;
+	fa.flags &= FS_FL_USER_MODIFIABLE | FS_PROJINHERIT_FL;
+	if (fa.flags || !born)
+		a->valid |= cpu_to_le32(IZO_ATTR_FSFLAGS);
+	if (fa.fsx_projid || !born)
+		a->valid |= cpu_to_le32(IZO_ATTR_PROJID);
+	a->fsflags = cpu_to_le32(fa.flags);
+	a->projid = cpu_to_le32(fa.fsx_projid);
+}
+
+static void izo_fill_attr(struct izo_kml_attr *a, const struct inode *lower, u32 valid)
+{
+	struct timespec64 mtime = inode_get_mtime(lower), ctime = inode_get_ctime(lower);
+	struct timespec64 atime = inode_get_atime(lower);
+
+	a->valid = cpu_to_le32(valid);
+	if (valid & IZO_ATTR_MODE)
+		a->mode = cpu_to_le32(lower->i_mode);
+	if (valid & IZO_ATTR_UID)
+		a->uid = cpu_to_le32(i_uid_read(lower));
+	if (valid & IZO_ATTR_GID)
+		a->gid = cpu_to_le32(i_gid_read(lower));
+	if (valid & IZO_ATTR_SIZE)
+		a->size = cpu_to_le64(i_size_read(lower));
+	if (valid & IZO_ATTR_RDEV)
+		a->rdev = cpu_to_le64((u64)MAJOR(lower->i_rdev) << 32 | MINOR(lower->i_rdev));
+	if (valid & IZO_ATTR_MTIME) {
+		a->mtime = cpu_to_le64(mtime.tv_sec);
+		a->mtime_nsec = cpu_to_le32(mtime.tv_nsec);
+	}
+	if (valid & IZO_ATTR_CTIME) {
+		a->ctime = cpu_to_le64(ctime.tv_sec);
+		a->ctime_nsec = cpu_to_le32(ctime.tv_nsec);
+	}
+	if (valid & IZO_ATTR_ATIME) {
+		a->atime = cpu_to_le64(atime.tv_sec);
+		a->atime_nsec = cpu_to_le32(atime.tv_nsec);
+	}
+}
+
+static struct izo_kml_attr *izo_put_attr(struct izo_record *r, const struct inode *lower,
+					 u32 valid)
+{
+	struct izo_kml_attr *a = izo_record_item(r, IZO_ITEM_ATTR, sizeof(*a));
+
+	if (a)
+		izo_fill_attr(a, lower, valid);
+	return a;
+}
+
+static void izo_put_xattr(struct izo_record *r, const char *name, const void *value, size_t size)
+{
+	size_t name_len = strlen(name);
+	struct izo_kml_xattr *x = izo_record_item(r, IZO_ITEM_XATTR, sizeof(*x) + name_len + size);
+
+	if (!x)
+		return;
+	x->name_len = cpu_to_le32(name_len);
+	x->value_len = cpu_to_le32(size);
+	memcpy(x->data, name, name_len);
+	if (size)
+		memcpy(x->data + name_len, value, size);
+}
+
+/* All attributes that an object has from the start, as many as fit. */
+static void izo_put_birth_xattrs(struct izo_change *c, struct izo_record *r)
+{
+	char list[512];
+	ssize_t bytes = izo_list_xattrs(c->lower, list, sizeof(list));
+	void *value = NULL;
+
+	if (bytes > 0)
+		value = kmalloc(IZO_COMPLETE_XATTRS, GFP_KERNEL);
+	if (bytes < 0 || (bytes && !value)) {
+		c->flags |= IZO_KML_XATTRS_CUT;
+		return;
+	}
+	for (char *name = list; name < list + bytes; name += strlen(name) + 1) {
+		struct izo_record before = *r;
+		ssize_t size;
+
+		if (izo_xattr_is_own(name))
+			continue;
+		size = izo_get_xattr(c->lower, name, value, IZO_COMPLETE_XATTRS);
+		if (size >= 0)
+			izo_put_xattr(r, name, value, size);
+		if (size < 0 || r->overrun) {
+			*r = before;
+			c->flags |= IZO_KML_XATTRS_CUT;
+		}
+	}
+	kfree(value);
+}
+
+/* An ACL as the cache has it now: one that says no more than the mode is not kept. */
+static void izo_put_acl(struct izo_change *c, struct izo_record *r, struct inode *lower)
+{
+	struct posix_acl *acl = get_inode_acl(lower, c->acl_type);
+	void *value = IS_ERR_OR_NULL(acl) ? NULL : kmalloc(c->size, GFP_KERNEL);
+	int size = -ENODATA;
+
+	if (value)
+		size = posix_acl_to_xattr(&init_user_ns, acl, value, c->size);
+	if (size < 0) {
+		c->op = IZO_KML_REMOVEXATTR;
+		size = 0;
+	}
+	izo_put_xattr(r, c->xattr, value, size);
+	kfree(value);
+	if (!IS_ERR(acl))
+		posix_acl_release(acl);
+}
+
+static void izo_put_groups(struct izo_change *c, struct izo_record *r)
+{
+	const struct group_info *groups = current_cred()->group_info;
+	int count = min(groups->ngroups, IZO_KML_GROUPS_MAX);
+	__le32 *list;
+
+	if (!count)
+		return;
+	if (count < groups->ngroups)
+		c->flags |= IZO_KML_GROUPS_CUT;
+	list = izo_record_item(r, IZO_ITEM_GROUPS, count * sizeof(*list));
+	for (int i = 0; list && i < count; i++)
+		list[i] = cpu_to_le32(from_kgid(&init_user_ns, groups->gid[i]));
+}
+
+static void izo_put_ranges(struct izo_change *c, struct izo_record *r)
+{
+	const struct izo_dirty *d = c->dirty;
+	struct izo_kml_range *range;
+
+	if (c->flags & IZO_KML_WHOLE)
+		return;
+	if (!d || d->whole || !d->nranges) {
+		c->flags |= IZO_KML_WHOLE;
+		return;
+	}
+	range = izo_record_item(r, IZO_ITEM_RANGES, d->nranges * sizeof(*range));
+	for (unsigned int i = 0; range && i < d->nranges; i++) {
+		range[i].start = cpu_to_le64(d->ranges[i].start);
+		range[i].end = cpu_to_le64(d->ranges[i].end);
+	}
+}
+
+static void izo_put_rename(struct izo_log *log, struct izo_change *c, struct izo_record *r)
+{
+	izo_put_place(log, r, IZO_ITEM_TO, c->to_dir, c->to_name);
+	izo_put_attr(r, izo_lower(c->object), IZO_ATTR_CTIME);
+	if (c->replaced) {
+		struct izo_kml_other *o = izo_record_item(r, IZO_ITEM_REPLACED, sizeof(*o));
+
+		if (o) {
+			izo_fid_put(log, c->replaced, &o->fid);
+			o->nlink = cpu_to_le32(izo_lower(c->replaced)->i_nlink);
+		}
+	}
+	if (c->flags & IZO_KML_WHITEOUT) {
+		struct inode *left = c->lower ? d_inode(c->lower) : NULL;
+		struct izo_kml_whiteout *w = izo_record_item(r, IZO_ITEM_WHITEOUT, sizeof(*w));
+
+		if (w && left) {
+			izo_fid_put_new(log, left, &w->fid);
+			izo_fill_attr(&w->attr, left, IZO_ATTR_MODE | IZO_ATTR_UID | IZO_ATTR_GID |
+				      IZO_ATTR_RDEV | IZO_ATTR_MTIME | IZO_ATTR_CTIME);
+		}
+	}
+}
+
+/* An object being made has all that its inode has. */
+static void izo_put_made(struct izo_change *c, struct izo_record *r, const struct inode *lower)
+{
+	struct izo_kml_attr *a;
+	u32 valid = IZO_ATTR_MODE | IZO_ATTR_UID | IZO_ATTR_GID | IZO_ATTR_MTIME |
+		    IZO_ATTR_CTIME | IZO_ATTR_ATIME;
+
+	if (S_ISREG(lower->i_mode) || S_ISLNK(lower->i_mode))
+		valid |= IZO_ATTR_SIZE;
+	if (S_ISBLK(lower->i_mode) || S_ISCHR(lower->i_mode))
+		valid |= IZO_ATTR_RDEV;
+	a = izo_put_attr(r, lower, valid);
+	if (a && (S_ISREG(lower->i_mode) || S_ISDIR(lower->i_mode)))
+		izo_fill_flags(a, c->lower, true);
+	if (c->op == IZO_KML_SYMLINK) {
+		size_t len = strlen(c->target);
+		void *target = izo_record_item(r, IZO_ITEM_TARGET, len);
+
+		if (target)
+			memcpy(target, c->target, len);
+	}
+	izo_put_birth_xattrs(c, r);
+}
+
+static u32 izo_aspects(const struct izo_change *c, const struct inode *lower, u32 valid)
+{
+	switch (c->op) {
+	case IZO_KML_CREATE:
+	case IZO_KML_SYMLINK:
+		return IZO_ASPECT_EXISTENCE | IZO_ASPECT_ATTR | IZO_ASPECT_LINK |
+		       IZO_ASPECT_TIMES | IZO_ASPECT_BODY;
+	case IZO_KML_MKDIR:
+	case IZO_KML_MKNOD:
+		return IZO_ASPECT_EXISTENCE | IZO_ASPECT_ATTR | IZO_ASPECT_LINK |
+		       IZO_ASPECT_TIMES;
+	case IZO_KML_UNLINK:
+	case IZO_KML_RMDIR:
+		return IZO_ASPECT_LINK | (lower->i_nlink ? 0 : IZO_ASPECT_EXISTENCE);
+	case IZO_KML_LINK:
+	case IZO_KML_RENAME:
+		return IZO_ASPECT_LINK;
+	case IZO_KML_CLOSE:
+		return IZO_ASPECT_BODY | IZO_ASPECT_TIMES;
+	case IZO_KML_SETATTR:
+		return (valid & (IZO_ATTR_MODE | IZO_ATTR_UID | IZO_ATTR_GID | IZO_ATTR_FSFLAGS |
+				 IZO_ATTR_PROJID) ? IZO_ASPECT_ATTR : 0) |
+		       (valid & (IZO_ATTR_MTIME | IZO_ATTR_ATIME) ? IZO_ASPECT_TIMES : 0);
+	default:	/* SETXATTR, REMOVEXATTR */
+		return (c->acl_type ? IZO_ASPECT_ATTR : IZO_ASPECT_XATTR);
+	}
+}
+
+/* The items of an operation, in the order of docs/kml-format.md. */
+static void izo_put_items(struct izo_log *log, struct izo_change *c, struct izo_record *r,
+			  struct inode *lower, u32 valid)
+{
+	struct izo_kml_attr *a;
+
+	if (c->dir && c->name)
+		izo_put_place(log, r, IZO_ITEM_PLACE, c->dir, c->name);
+	switch (c->op) {
+	case IZO_KML_RENAME:
+		izo_put_rename(log, c, r);
+		break;
+	case IZO_KML_CREATE:
+	case IZO_KML_MKDIR:
+	case IZO_KML_MKNOD:
+	case IZO_KML_SYMLINK:
+		izo_put_made(c, r, lower);
+		break;
+	case IZO_KML_LINK:
+		izo_put_attr(r, lower, IZO_ATTR_CTIME);
+		break;
+	case IZO_KML_SETXATTR:
+	case IZO_KML_REMOVEXATTR:
+		if (c->acl_type)
+			izo_put_acl(c, r, lower);
+		else
+			izo_put_xattr(r, c->xattr, c->value, c->size);
+		izo_put_attr(r, lower, valid);
+		break;
+	case IZO_KML_SETATTR:
+		a = izo_put_attr(r, lower, valid);
+		if (a && c->lower)
+			izo_fill_flags(a, c->lower, false);
+		break;
+	case IZO_KML_CLOSE:
+		izo_put_ranges(c, r);
+		izo_put_attr(r, lower, IZO_ATTR_SIZE | IZO_ATTR_MTIME | IZO_ATTR_CTIME);
+		break;
+	}
+	izo_put_hint(log, r, c->hint);
+	izo_put_groups(c, r);
+}
+
+static void izo_encode(struct izo_ctx *ctx, struct izo_record *r)
+{
+	struct izo_change *c = &ctx->change;
+	struct inode *lower = c->object ? izo_lower(c->object) : d_inode(c->lower);
+	u32 valid = c->valid | IZO_ATTR_CTIME;
+
+	/* chown(2) takes set-id bits away, an ACL brings its own group bits */
+	if (c->valid && lower->i_mode != c->old_mode)
+		valid |= IZO_ATTR_MODE;
+	if (c->acl_type == ACL_TYPE_ACCESS && lower->i_mode != c->old_mode)
+		valid |= IZO_ATTR_MODE;
+	izo_record_start(r, ctx->buf, ctx->size);
+	izo_put_items(ctx->log, c, r, lower, valid);
+
+	r->head->op = cpu_to_le16(c->op);
+	r->head->flags = cpu_to_le32(c->flags);
+	r->head->aspects = cpu_to_le32(izo_aspects(c, lower, valid));
+	r->head->nlink = cpu_to_le32(lower->i_nlink);
+	r->head->seen = cpu_to_le64(c->dirty ? c->dirty->seen : 0);
+	r->head->uid = cpu_to_le32(from_kuid(&init_user_ns, current_fsuid()));
+	r->head->gid = cpu_to_le32(from_kgid(&init_user_ns, current_fsgid()));
+	if (c->fid)
+		r->head->object = *c->fid;
+	else if (c->object)
+		izo_fid_put(ctx->log, c->object, &r->head->object);
+	else
+		izo_fid_put_new(ctx->log, lower, &r->head->object);
+}
+
+/**
+ * izo_find_fids - learn the FIDs of all objects that a change is about
+ * @ctx: the change
+ *
+ * Context: upper inodes are locked, lower ones not; no handle.
+ * Return: 0 or a negative errno.
+ */
+int izo_find_fids(struct izo_ctx *ctx)
+{
+	/* pairs with izo_log_open() */
+	struct izo_log *log = smp_load_acquire(&izo_sb(ctx->sb)->log);
+	const struct izo_change *c = &ctx->change;
+	struct inode * const inodes[] = { c->object, c->dir, c->to_dir, c->replaced };
+	int err = 0;
+
+	for (size_t i = 0; log && i < ARRAY_SIZE(inodes) && !err; i++)
+		if (inodes[i] && !izo_fid_known(log, inodes[i]))
+			err = izo_fid_find(log, inodes[i]);
+	return err;
+}
+
+/* Besides the record: a block it straddles, a segment's header, the control block. */
+static unsigned int izo_log_blocks(const struct izo_ctx *ctx)
+{
+	return DIV_ROUND_UP(ctx->size, ctx->log->block_size) + 3;
+}
+
+/* Objects without a name are nobody else's business; a link may be about to give them one. */
+static bool izo_is_recorded(const struct izo_ctx *ctx)
+{
+	const struct izo_change *c = &ctx->change;
+
+	if (!ctx->shared)
+		return false;
+	return !c->object || c->object->i_nlink || c->flags & IZO_KML_COMPLETE;
+}
+
+/**
+ * izo_log_begin_in - izo_log_begin() for a log that the mount does not have yet
+ * @ctx: the change
+ * @log: the log
+ *
+ * Return: as izo_log_begin().
+ */
+int izo_log_begin_in(struct izo_ctx *ctx, struct izo_log *log)
+{
+	int err;
+
+	ctx->log = log;
+	ctx->buf = NULL;
+	ctx->handle = NULL;
+	ctx->size = ctx->change.op ? izo_change_room(&ctx->change) : 0;
+	err = izo_log_reserve(ctx, ctx->size);
+	if (!err && ctx->size && ctx->reserved) {
+		ctx->buf = kvmalloc(ctx->size, GFP_KERNEL);
+		if (!ctx->buf)
+			err = -ENOMEM;
+	}
+	if (!err)
+		err = log->ops->start(ctx, izo_log_blocks(ctx));
+	if (err) {
+		izo_log_unreserve(ctx);
+		kvfree(ctx->buf);
+		ctx->log = NULL;
+	}
+	return err;
+}
+
+/**
+ * izo_log_begin - a change of the cache is about to be made: open the handle it is recorded in
+ * @ctx: the change; NULL for one of the log's own files
+ *
+ * Context: all inodes that the change locks are locked; freezing is held off. May sleep.
+ * Return: 0, and izo_log_end() must follow; or a negative errno, with nothing to be undone.
+ */
+int izo_log_begin(struct izo_ctx *ctx)
+{
+	struct izo_log *log;
+
+	if (!ctx)
+		return 0;
+	/* pairs with izo_log_open() */
+	log = smp_load_acquire(&izo_sb(ctx->sb)->log);
+	ctx->log = NULL;
+	return log && izo_is_recorded(ctx) ? izo_log_begin_in(ctx, log) : 0;
+}
+
+/* For tests only: an operation and its record in two transactions, as a crash check must notice. */
+static int izo_log_split(struct izo_ctx *ctx)
+{
+	int err;
+
+	if (!izo_debug_splits())
+		return 0;
+	err = ctx->log->ops->stop(ctx);
+	if (!err && ctx->log->journal)
+		err = jbd2_journal_force_commit(ctx->log->journal);
+	if (!err)
+		err = ctx->log->ops->start(ctx, izo_log_blocks(ctx));
+	return err ? err : ctx->log->ops->detach(ctx);
+}
+
+/**
+ * izo_log_end - the change was made or failed: record it, close the handle
+ * @ctx: as given to izo_log_begin()
+ * @err: 0, or the negative errno that the change failed with
+ *
+ * Return: @err, or another negative errno if the change was made but the journal failed: the
+ * fileset is read-only then.
+ */
+int izo_log_end(struct izo_ctx *ctx, int err)
+{
+	struct izo_record r;
+	int err2;
+
+	if (!ctx || !ctx->log)
+		return err;
+	err2 = ctx->log->ops->detach(ctx);
+	if (err2 && !err)
+		izo_log_fail(ctx->log, "a change and its record came apart", err2);
+	else if (!err && !ctx->reserved)
+		err2 = izo_log_store_overflow(ctx);
+	else if (!err && ctx->change.op) {
+		err2 = izo_log_split(ctx);
+		if (!err2) {
+			izo_encode(ctx, &r);
+			err2 = izo_log_append(ctx, &r);
+		}
+	}
+	if (!err)
+		err = err2;
+	err2 = ctx->log->ops->stop(ctx);
+	if (!err)
+		err = err2;
+	izo_log_unreserve(ctx);
+	kvfree(ctx->buf);
+	ctx->log = NULL;
+	return err;
+}

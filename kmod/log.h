@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The log's structures; kml.c has the story. */
+#ifndef IZO_LOG_H
+#define IZO_LOG_H
+
+#include <linux/fs.h>
+#include <linux/intermezzo_kml.h>
+#include <linux/jbd2.h>
+#include <linux/list.h>
+#include <linux/mutex.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+#include "kml_record.h"
+
+struct izo_ctx;
+struct izo_log;
+
+/**
+ * struct izo_area - a file of the cache that belongs to the log: of fixed size, all of it written
+ * @inode: lower inode, referenced
+ * @file: open for writing, where the cache is written through its files; else NULL
+ * @map: block numbers, where it is written through its blocks; else NULL
+ * @bytes: size, a multiple of the cache's block size
+ */
+struct izo_area {
+	struct inode *inode;
+	struct file *file;
+	sector_t *map;
+	u32 bytes;
+};
+
+/**
+ * struct izo_cache_ops - how the log is written to a kind of cache
+ * @attach: look at the cache: log->journal. Returns 0 or a negative errno.
+ * @open: make an area usable whose @inode and @bytes are set; @dir: lower dentry of its directory.
+ *	Returns 0, -ENODATA if it was not completely written, or another negative errno.
+ * @close: undo @open; the inode stays referenced
+ * @start: begin what is to be atomic, with room for @blocks blocks of the log besides the
+ *	operation's own; ctx->handle. Returns 0 or a negative errno with nothing begun.
+ * @detach: the operation is over: only the log may write until @stop. Returns 0 or -EIO if it was
+ *	cut in two.
+ * @stop: end it. Returns 0 or a negative errno.
+ * @write: change @len bytes at @pos, all in one block; @fresh: the block's other bytes become 0 and
+ *	need not be read. Returns 0 or a negative errno.
+ * @read: likewise any number of bytes, from what was written last
+ */
+struct izo_cache_ops {
+	int (*attach)(struct izo_log *log);
+	int (*open)(struct izo_log *log, struct izo_area *area, const struct path *path);
+	void (*close)(struct izo_area *area);
+	int (*start)(struct izo_ctx *ctx, unsigned int blocks);
+	int (*detach)(struct izo_ctx *ctx);
+	int (*stop)(struct izo_ctx *ctx);
+	int (*write)(struct izo_ctx *ctx, struct izo_area *area, u32 pos, const void *buf,
+		     u32 len, bool fresh);
+	int (*read)(struct izo_log *log, struct izo_area *area, u32 pos, void *buf, u32 len);
+};
+
+/**
+ * struct izo_seg - a segment of the log
+ * @link: in log->used, oldest first, or in log->spare
+ * @area: its file
+ * @nr: N of the file's name kml.N
+ * @base: offset in the log of the first byte after the segment's header
+ * @first: offset of the first record that begins here
+ * @first_recno: its number
+ */
+struct izo_seg {
+	struct list_head link;
+	struct izo_area area;
+	unsigned int nr;
+	u64 base;
+	u64 first;
+	u64 first_recno;
+};
+
+/* What a transaction of the cache ends with, once it is committed. */
+struct izo_mark {
+	tid_t tid;
+	u64 end;
+	u64 recno;
+};
+
+/* A transaction runs, one may be committing; one more is added before the oldest is looked at. */
+#define IZO_MARKS 4
+
+enum izo_log_state {
+	IZO_LOG_FAILED,		/* a record could not be written: the fileset is read-only */
+	IZO_LOG_OVERFLOW,	/* changes are not recorded any more */
+	IZO_LOG_OVERFLOW_STORED, /* and the control block says so */
+	IZO_LOG_STOPPED,	/* the mount is going or read-only: no growth, no worker */
+};
+
+/**
+ * struct izo_log - the logs of a fileset: KML, LML and last_rcvd
+ * @sb: upper superblock
+ * @ops: how the cache is written
+ * @journal: of the cache, or NULL: then records are not atomic with their changes
+ * @dir: lower directory .intermezzo/FILESET
+ * @control: the file kml
+ * @lml: the file lml
+ * @rcvd: the file last_rcvd
+ * @fileset: UUID
+ * @replica: UUID
+ * @epoch: life of the log
+ * @self: index of this replica
+ * @replicas: how many the table has; 1: every object was made here
+ * @block_size: of the cache, in bytes
+ * @segment_size: of a segment's file, in bytes
+ * @limit: what all segments may take, in bytes
+ * @state: bits of enum izo_log_state
+ * @lock: protects what follows down to @reserved; nests inside handles and all inode locks
+ * @used: segments that hold the log
+ * @spare: segments to be used next
+ * @segments: how many files there are
+ * @first: offset of the oldest record kept
+ * @first_recno: its number
+ * @trimmed: no replica needs what lies before
+ * @tail: offset at which the next record will stand
+ * @recno: number of the newest record
+ * @tail_tid: transaction of the newest record
+ * @marks: transactions that may not be committed, oldest first
+ * @nmarks: how many
+ * @committed: offset before which all is on the medium
+ * @reserved: bytes promised to operations under way
+ * @grew: waiters for new records
+ * @grow_work: makes a spare segment
+ * @lml_lock: protects the following; nests as @lock does, outside of it
+ * @dirty: struct izo_dirty of files whose body may differ from their last CLOSE
+ * @ndirty: how many
+ * @slots: bitmap of LML entries in use
+ * @stale: bitmap of those to be freed on the cache
+ * @nslots: bits of both
+ * @lml_tid: transaction in which @lml_block was last taken from
+ * @lml_block: block whose entries are handed out
+ * @lml_work: writes CLOSEs that had to wait and frees entries
+ */
+struct izo_log {
+	struct super_block *sb;
+	const struct izo_cache_ops *ops;
+	journal_t *journal;
+	struct dentry *dir;
+	struct izo_area control;
+	struct izo_area lml;
+	struct izo_area rcvd;
+	uuid_t fileset;
+	uuid_t replica;
+	u64 epoch;
+	u16 self;
+	u16 replicas;
+	u32 block_size;
+	u32 segment_size;
+	u64 limit;
+	unsigned long state;
+
+	struct mutex lock;
+	struct list_head used;
+	struct list_head spare;
+	unsigned int segments;
+	u64 first;
+	u64 first_recno;
+	u64 trimmed;
+	u64 tail;
+	u64 recno;
+	tid_t tail_tid;
+	struct izo_mark marks[IZO_MARKS];
+	unsigned int nmarks;
+	u64 committed;
+	u64 reserved;
+	wait_queue_head_t grew;
+	struct work_struct grow_work;
+
+	struct mutex lml_lock;
+	struct list_head dirty;
+	unsigned int ndirty;
+	unsigned long *slots;
+	unsigned long *stale;
+	unsigned int nslots;
+	tid_t lml_tid;
+	unsigned int lml_block;
+	struct delayed_work lml_work;
+};
+
+/**
+ * struct izo_dirty - a file whose body may differ from what its last CLOSE says
+ * @link: in log->dirty
+ * @inode: upper inode, referenced
+ * @slot: its entry of the LML
+ * @open: changed since its last CLOSE; else only not yet on the medium
+ * @mapped: it has had a shared mapping that could be written: @version tells whether it was
+ * @written: it was changed by a call
+ * @truncated: it was cut to nothing: write it out at its CLOSE, as ext4 does by itself
+ * @whole: too many parts changed to name them
+ * @nranges: of @ranges, sorted and apart
+ * @version: change counter of the lower inode when @mapped was set
+ * @seen: as in the record of its CLOSE
+ * @ranges: parts changed since its last CLOSE
+ *
+ * Ranges and flags are protected by the upper inode's i_lock, the rest by log->lml_lock.
+ */
+struct izo_dirty {
+	struct list_head link;
+	struct inode *inode;
+	u32 slot;
+	bool open;
+	bool mapped;
+	bool written;
+	bool truncated;
+	bool whole;
+	unsigned int nranges;
+	u64 version;
+	u64 seen;
+	struct {
+		u64 start;
+		u64 end;
+	} ranges[IZO_KML_RANGES_MAX];
+};
+
+/* cache_ext4.c, cache_generic.c */
+extern const struct izo_cache_ops izo_ext4_ops;
+extern const struct izo_cache_ops izo_generic_ops;
+
+/* log_area.c */
+int izo_area_make(struct izo_log *log, const char *name, u32 bytes, const void *head,
+		  u32 head_len);
+int izo_area_get(struct izo_log *log, struct izo_area *area, const char *name, u32 bytes);
+void izo_area_put(struct izo_log *log, struct izo_area *area);
+int izo_area_write(struct izo_ctx *ctx, struct izo_area *area, u32 pos, const void *buf, u32 len);
+int izo_log_read_small(struct izo_log *log, const char *name, void *buf, u32 len, u64 pos);
+
+/* log_open.c */
+int izo_log_open(struct super_block *sb, struct dentry *dir, struct fs_context *fc);
+void izo_log_close(struct izo_log *log);
+int izo_log_make_spare(struct izo_log *log);
+
+/* kml.c */
+int izo_log_reserve(struct izo_ctx *ctx, u32 bytes);
+void izo_log_unreserve(struct izo_ctx *ctx);
+int izo_log_append(struct izo_ctx *ctx, struct izo_record *r);
+int izo_log_store_overflow(struct izo_ctx *ctx);
+int izo_log_store_trimmed(struct izo_ctx *ctx);
+void izo_log_fail(struct izo_log *log, const char *what, int err);
+u64 izo_log_committed(struct izo_log *log);
+int izo_log_commit(struct izo_log *log);
+int izo_log_trim(struct izo_log *log, u64 offset);
+ssize_t izo_log_read(struct izo_log *log, void *buf, size_t len, u64 pos);
+int izo_log_find_tail(struct izo_log *log);
+struct izo_seg *izo_log_seg(struct izo_log *log, u64 offset);
+void izo_log_grow(struct work_struct *work);
+
+/* kml_change.c */
+int izo_find_fids(struct izo_ctx *ctx);
+int izo_log_begin_in(struct izo_ctx *ctx, struct izo_log *log);
+int izo_log_begin(struct izo_ctx *ctx);
+int izo_log_end(struct izo_ctx *ctx, int err);
+
+/* fid.c */
+bool izo_fid_known(const struct izo_log *log, const struct inode *inode);
+void izo_fid_put_new(const struct izo_log *log, const struct inode *lower, struct izo_fid *fid);
+void izo_fid_put(const struct izo_log *log, const struct inode *inode, struct izo_fid *fid);
+int izo_fid_find(struct izo_log *log, struct inode *inode);
+
+/* lml.c */
+int izo_body_dirty(struct inode *inode, bool nowait);
+void izo_body_changed(struct inode *inode, loff_t start, loff_t end);
+int izo_body_named(struct inode *inode);
+int izo_body_mapped(struct inode *inode);
+void izo_body_resized(struct inode *inode, loff_t from, loff_t to);
+void izo_body_closed(struct inode *inode, struct dentry *hint);
+void izo_body_settled(struct inode *inode, struct dentry *hint);
+void izo_body_gone(struct inode *inode);
+int izo_lml_recover(struct izo_log *log);
+void izo_lml_settle(struct izo_log *log);
+void izo_lml_work(struct work_struct *work);
+
+#endif /* IZO_LOG_H */

@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The log's files on the cache: found or made, and written a piece at a time. */
+
+#include <linux/namei.h>
+#include <linux/pagemap.h>
+#include "intermezzo.h"
+#include "log.h"
+
+static struct dentry *izo_area_lookup(struct izo_log *log, const char *name)
+{
+	const struct qstr q = QSTR_INIT(name, strlen(name));
+	struct dentry *child;
+
+	inode_lock_nested(d_inode(log->dir), I_MUTEX_PARENT);
+	child = izo_lower_lookup_locked(log->sb, log->dir, &q);
+	inode_unlock(d_inode(log->dir));
+	return child;
+}
+
+/* Remove @name, which is not in use: a file that a crash left incomplete. */
+static int izo_area_remove(struct izo_log *log, const char *name)
+{
+	const struct qstr q = QSTR_INIT(name, strlen(name));
+	struct vfsmount *mnt = izo_sb(log->sb)->lower_mnt;
+	struct izo_name n = { .dir = log->dir };
+	int err = mnt_want_write(mnt);
+
+	if (err)
+		return err;
+	inode_lock_nested(d_inode(n.dir), I_MUTEX_PARENT);
+	n.child = izo_lower_lookup_locked(log->sb, n.dir, &q);
+	if (IS_ERR(n.child)) {
+		err = PTR_ERR(n.child);
+	} else {
+		if (d_really_is_positive(n.child))
+			err = izo_lower_unlink(NULL, &n);
+		dput(n.child);
+	}
+	inode_unlock(d_inode(n.dir));
+	mnt_drop_write(mnt);
+	return err;
+}
+
+/* A new empty file, open for writing. */
+static struct file *izo_area_create(struct izo_log *log, const char *name)
+{
+	const struct qstr q = QSTR_INIT(name, strlen(name));
+	struct izo_name n = { .dir = log->dir };
+	struct path path = { .mnt = izo_sb(log->sb)->lower_mnt };
+	struct file *file;
+	int err = mnt_want_write(path.mnt);
+
+	if (err)
+		return ERR_PTR(err);
+	inode_lock_nested(d_inode(n.dir), I_MUTEX_PARENT);
+	n.child = izo_lower_lookup_locked(log->sb, n.dir, &q);
+	if (IS_ERR(n.child))
+		err = PTR_ERR(n.child);
+	else
+		err = izo_lower_create(NULL, &n, 0600, true);
+	inode_unlock(d_inode(n.dir));
+	mnt_drop_write(path.mnt);
+	if (IS_ERR(n.child))
+		return ERR_PTR(err);
+	path.dentry = n.child;
+	if (err)
+		file = ERR_PTR(err);
+	else
+		file = dentry_open(&path, O_RDWR | O_LARGEFILE | IZO_LOWER_OPEN_FLAGS,
+				   izo_sb(log->sb)->creator_cred);
+	dput(n.child);
+	return file;
+}
+
+/* Zeros, not fallocate(): blocks must be mapped and written, also where there are no extents. */
+static int izo_area_fill(struct file *file, u32 bytes, const void *head, u32 head_len)
+{
+	void *page = (void *)get_zeroed_page(GFP_KERNEL);
+	loff_t pos = 0;
+	int err = 0;
+
+	if (!page)
+		return -ENOMEM;
+	memcpy(page, head, head_len);
+	while (pos < bytes && !err) {
+		ssize_t ret = kernel_write(file, page, min_t(loff_t, PAGE_SIZE, bytes - pos), &pos);
+
+		err = ret < 0 ? ret : 0;
+		memset(page, 0, head_len);
+	}
+	free_page((unsigned long)page);
+	return err ? err : vfs_fsync(file, 0);
+}
+
+/*
+ * Blocks that a journal of data has written before (data=journal) may still be on their way to
+ * their place: they must not arrive after ours.
+ */
+static int izo_area_checkpoint(struct izo_log *log)
+{
+	int err;
+
+	if (!log->journal)
+		return 0;
+	jbd2_journal_lock_updates(log->journal);
+	err = jbd2_journal_flush(log->journal, 0);
+	jbd2_journal_unlock_updates(log->journal);
+	return err;
+}
+
+/**
+ * izo_area_make - make a file of the log, durably, in place of one of that name
+ * @log: the log; its directory is there
+ * @name: of the file; not in use
+ * @bytes: its size, a multiple of the block size
+ * @head: what it begins with; zeros follow
+ * @head_len: bytes of @head, at most a page
+ *
+ * Context: no handle, no freeze protection.
+ * Return: 0 or a negative errno with the file gone.
+ */
+int izo_area_make(struct izo_log *log, const char *name, u32 bytes, const void *head,
+		  u32 head_len)
+{
+	struct file *file;
+	int err = izo_area_remove(log, name);
+
+	if (err)
+		return err;
+	file = izo_area_create(log, name);
+	if (IS_ERR(file))
+		return PTR_ERR(file);
+	err = izo_area_fill(file, bytes, head, head_len);
+	__fput_sync(file);
+	if (!err)
+		err = izo_area_checkpoint(log);
+	if (err)
+		izo_area_remove(log, name);
+	return err;
+}
+
+/**
+ * izo_area_get - make a file of the log usable
+ * @log: the log; its directory is there
+ * @area: to fill; izo_area_put() ends it
+ * @name: of the file
+ * @bytes: the size it must have, or 0: what it has
+ *
+ * Return: 0; -ENOENT; -ENODATA if a crash left it incomplete; another negative errno.
+ */
+int izo_area_get(struct izo_log *log, struct izo_area *area, const char *name, u32 bytes)
+{
+	struct dentry *dentry = izo_area_lookup(log, name);
+	struct path path = { .mnt = izo_sb(log->sb)->lower_mnt, .dentry = dentry };
+	int err;
+
+	if (IS_ERR(dentry))
+		return PTR_ERR(dentry);
+	err = -ENOENT;
+	if (d_really_is_negative(dentry))
+		goto out;
+	err = -ENODATA;
+	if (!d_is_reg(dentry) || !i_size_read(d_inode(dentry)) ||
+	    (bytes && i_size_read(d_inode(dentry)) != bytes) ||
+	    i_size_read(d_inode(dentry)) % log->block_size)
+		goto out;
+	area->inode = igrab(d_inode(dentry));
+	area->bytes = i_size_read(area->inode);
+	err = log->ops->open(log, area, &path);
+	if (err) {
+		iput(area->inode);
+		area->inode = NULL;
+	} else {
+		/* the kernel's own mark of a file whose blocks are known elsewhere */
+		inode_set_flags(area->inode, S_SWAPFILE | S_IMMUTABLE, S_SWAPFILE | S_IMMUTABLE);
+	}
+out:
+	dput(dentry);
+	return err;
+}
+
+/**
+ * izo_area_put - undo izo_area_get(); the file stays
+ * @log: the log
+ * @area: the area, or one that was never got
+ */
+void izo_area_put(struct izo_log *log, struct izo_area *area)
+{
+	if (!area->inode)
+		return;
+	log->ops->close(area);
+	inode_set_flags(area->inode, 0, S_SWAPFILE | S_IMMUTABLE);
+	iput(area->inode);
+	area->inode = NULL;
+}
+
+/**
+ * izo_area_write - change bytes of an area, whatever blocks they lie in
+ * @ctx: whose handle is open
+ * @area: the area
+ * @pos: first byte
+ * @buf: the bytes
+ * @len: how many
+ *
+ * Return: 0 or a negative errno, with part of it perhaps written.
+ */
+int izo_area_write(struct izo_ctx *ctx, struct izo_area *area, u32 pos, const void *buf, u32 len)
+{
+	struct izo_log *log = ctx->log;
+	int err = 0;
+
+	while (len && !err) {
+		u32 part = min(len, log->block_size - pos % log->block_size);
+
+		err = log->ops->write(ctx, area, pos, buf, part, false);
+		buf += part;
+		pos += part;
+		len -= part;
+	}
+	return err;
+}
+
+/**
+ * izo_log_read_small - read from a file that is not written through the journal
+ * @log: the log
+ * @name: of the file
+ * @buf: result
+ * @len: bytes
+ * @pos: of the first
+ *
+ * Return: 0; -ENOENT; -ENODATA if it is shorter; another negative errno.
+ */
+int izo_log_read_small(struct izo_log *log, const char *name, void *buf, u32 len, u64 pos)
+{
+	struct path path = { .mnt = izo_sb(log->sb)->lower_mnt };
+	struct file *file;
+	loff_t at = pos;
+	ssize_t ret;
+
+	path.dentry = izo_area_lookup(log, name);
+	if (IS_ERR(path.dentry))
+		return PTR_ERR(path.dentry);
+	if (d_really_is_negative(path.dentry)) {
+		dput(path.dentry);
+		return -ENOENT;
+	}
+	file = dentry_open(&path, O_RDONLY | O_LARGEFILE | IZO_LOWER_OPEN_FLAGS,
+			   izo_sb(log->sb)->creator_cred);
+	dput(path.dentry);
+	if (IS_ERR(file))
+		return PTR_ERR(file);
+	ret = kernel_read(file, buf, len, &at);
+	__fput_sync(file);
+	if (ret < 0)
+		return ret;
+	return ret == len ? 0 : -ENODATA;
+}

@@ -1,0 +1,419 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The log's life: found or made when a fileset first becomes read-write, closed with the mount.
+ *
+ * The control block is the last thing made: without it everything else is made anew, under a new
+ * epoch. Nothing here is written through the journal but what recovery records.
+ */
+
+#include <linux/bitmap.h>
+#include <linux/list_sort.h>
+#include <linux/namei.h>
+#include <linux/random.h>
+#include <linux/slab.h>
+#include <linux/statfs.h>
+#include <linux/uuid.h>
+#include "intermezzo.h"
+#include "log.h"
+
+#define IZO_CONTROL_NAME	"kml"
+#define IZO_LML_NAME		"lml"
+#define IZO_RCVD_NAME		"last_rcvd"
+#define IZO_REPLICAS_NAME	"replicas"
+
+/* A segment is this part of the cache, within bounds; so is the LML; the whole log may take more. */
+#define IZO_SEGMENT_PART	1024
+#define IZO_SEGMENT_LEAST	SZ_256K
+#define IZO_SEGMENT_MOST	SZ_4M
+#define IZO_LML_PART		2048
+#define IZO_LML_LEAST		SZ_64K
+#define IZO_LML_MOST		SZ_1M
+#define IZO_LIMIT_PART		8
+#define IZO_LIMIT_LEAST		8	/* segments */
+#define IZO_LIMIT_MOST		SZ_1G
+
+static void izo_seg_name(char name[16], unsigned int nr)
+{
+	snprintf(name, 16, "kml.%u", nr);
+}
+
+static int izo_seg_add(struct izo_log *log, unsigned int nr)
+{
+	struct izo_seg *seg = kzalloc(sizeof(*seg), GFP_KERNEL);
+	char name[16];
+	int err;
+
+	if (!seg)
+		return -ENOMEM;
+	izo_seg_name(name, nr);
+	seg->nr = nr;
+	err = izo_area_get(log, &seg->area, name, log->segment_size);
+	if (err) {
+		kfree(seg);
+		return err;
+	}
+	mutex_lock(&log->lock);
+	list_add_tail(&seg->link, &log->spare);
+	log->segments++;
+	mutex_unlock(&log->lock);
+	return 0;
+}
+
+/**
+ * izo_log_make_spare - one more segment
+ * @log: the log
+ *
+ * Context: one caller at a time: the mount, or the log's work item. No handle.
+ * Return: 0 or a negative errno.
+ */
+int izo_log_make_spare(struct izo_log *log)
+{
+	unsigned int nr = log->segments;
+	char name[16];
+	int err;
+
+	izo_seg_name(name, nr);
+	err = izo_area_make(log, name, log->segment_size, NULL, 0);
+	return err ? err : izo_seg_add(log, nr);
+}
+
+static void izo_control_seal(struct izo_kml_control *c)
+{
+	c->crc = cpu_to_le32(izo_crc_without(c, sizeof(*c), offsetof(typeof(*c), crc)));
+}
+
+static bool izo_control_ok(const struct izo_kml_control *c)
+{
+	return le64_to_cpu(c->magic) == IZO_CONTROL_MAGIC &&
+	       le32_to_cpu(c->crc) == izo_crc_without(c, sizeof(*c), offsetof(typeof(*c), crc));
+}
+
+static u32 izo_part(u64 bytes, u32 part, u32 least, u32 most)
+{
+	return roundup_pow_of_two(clamp_t(u64, bytes / part, least, most));
+}
+
+/* A new life of the log: sizes by the cache's, the first segment, and the control block last. */
+static int izo_log_begin_epoch(struct izo_log *log, u64 cache_bytes)
+{
+	struct izo_segment h = {
+		.magic = cpu_to_le64(IZO_SEGMENT_MAGIC),
+		.version = cpu_to_le32(IZO_KML_VERSION),
+		.first = cpu_to_le64(sizeof(struct izo_kml_header)),
+		.first_recno = cpu_to_le64(1),
+	};
+	struct izo_kml_control c = {
+		.magic = cpu_to_le64(IZO_CONTROL_MAGIC),
+		.version = cpu_to_le32(IZO_KML_VERSION),
+		.block_size = cpu_to_le32(log->block_size),
+		.self = cpu_to_le16(log->self),
+	};
+	int err;
+
+	do {
+		log->epoch = get_random_u64();
+	} while (!log->epoch);
+	log->segment_size = izo_part(cache_bytes, IZO_SEGMENT_PART, IZO_SEGMENT_LEAST,
+				     IZO_SEGMENT_MOST);
+	log->limit = clamp_t(u64, cache_bytes / IZO_LIMIT_PART,
+			     (u64)IZO_LIMIT_LEAST * log->segment_size, IZO_LIMIT_MOST);
+	h.epoch = cpu_to_le64(log->epoch);
+	h.crc = cpu_to_le32(izo_crc_without(&h, sizeof(h), offsetof(typeof(h), crc)));
+	err = izo_area_make(log, "kml.0", log->segment_size, &h, sizeof(h));
+	if (!err)
+		err = izo_area_make(log, IZO_LML_NAME,
+				    izo_part(cache_bytes, IZO_LML_PART, IZO_LML_LEAST,
+					     IZO_LML_MOST), NULL, 0);
+	if (!err)
+		err = izo_area_make(log, IZO_RCVD_NAME, IZO_RCVD_SLOTS * log->block_size, NULL, 0);
+	if (err)
+		return err;
+	memcpy(c.fileset, &log->fileset, sizeof(c.fileset));
+	memcpy(c.replica, &log->replica, sizeof(c.replica));
+	c.epoch = cpu_to_le64(log->epoch);
+	c.segment_size = cpu_to_le32(log->segment_size);
+	c.limit = cpu_to_le64(log->limit);
+	izo_control_seal(&c);
+	return izo_area_make(log, IZO_CONTROL_NAME, log->block_size, &c, sizeof(c));
+}
+
+static int izo_control_take(struct izo_log *log, const struct izo_kml_control *c,
+			    struct fs_context *fc)
+{
+	if (!izo_control_ok(c))
+		return invalfc(fc, ".intermezzo/*/kml is damaged; remove it on the unmounted cache to begin a new log");
+	if (le32_to_cpu(c->version) != IZO_KML_VERSION)
+		return invalfc(fc, ".intermezzo/*/kml has version %u, this kernel knows %u",
+			       le32_to_cpu(c->version), IZO_KML_VERSION);
+	if (memcmp(c->replica, &log->replica, sizeof(c->replica)) ||
+	    memcmp(c->fileset, &log->fileset, sizeof(c->fileset)))
+		return invalfc(fc, ".intermezzo/*/kml belongs to another replica; run mkizofs --clone on the unmounted cache");
+	log->epoch = le64_to_cpu(c->epoch);
+	log->segment_size = le32_to_cpu(c->segment_size);
+	log->limit = le64_to_cpu(c->limit);
+	log->trimmed = le64_to_cpu(c->trimmed);
+	if (le32_to_cpu(c->flags) & IZO_KML_H_OVERFLOW) {
+		set_bit(IZO_LOG_OVERFLOW, &log->state);
+		set_bit(IZO_LOG_OVERFLOW_STORED, &log->state);
+	}
+	if (le32_to_cpu(c->block_size) != log->block_size ||
+	    log->segment_size < IZO_SEGMENT_LEAST || log->segment_size > IZO_SEGMENT_MOST ||
+	    log->segment_size % log->block_size)
+		return invalfc(fc, ".intermezzo/*/kml was made for blocks of %u bytes, the cache has %u",
+			       le32_to_cpu(c->block_size), log->block_size);
+	return 0;
+}
+
+/* What a segment's header says; false if it does not hold a part of this log. */
+static bool izo_seg_read_header(struct izo_log *log, struct izo_seg *seg)
+{
+	u32 room = log->segment_size - log->block_size;
+	struct izo_segment h;
+
+	if (log->ops->read(log, &seg->area, 0, &h, sizeof(h)) ||
+	    le64_to_cpu(h.magic) != IZO_SEGMENT_MAGIC ||
+	    le32_to_cpu(h.version) != IZO_KML_VERSION || le64_to_cpu(h.epoch) != log->epoch ||
+	    le32_to_cpu(h.crc) != izo_crc_without(&h, sizeof(h), offsetof(typeof(h), crc)))
+		return false;
+	seg->base = le64_to_cpu(h.base);
+	seg->first = le64_to_cpu(h.first);
+	seg->first_recno = le64_to_cpu(h.first_recno);
+	return !do_div((u64){ seg->base }, room) && seg->first >= seg->base &&
+	       seg->first - seg->base <= room;
+}
+
+static int izo_seg_order(void *unused, const struct list_head *a, const struct list_head *b)
+{
+	const struct izo_seg *one = list_entry(a, struct izo_seg, link);
+	const struct izo_seg *two = list_entry(b, struct izo_seg, link);
+
+	return one->base > two->base;
+}
+
+/* The newest segments that follow one another are the log; the others are free. */
+static int izo_log_order(struct izo_log *log, struct fs_context *fc)
+{
+	u32 room = log->segment_size - log->block_size;
+	struct izo_seg *seg, *next;
+
+	list_for_each_entry_safe(seg, next, &log->spare, link)
+		if (izo_seg_read_header(log, seg))
+			list_move_tail(&seg->link, &log->used);
+	if (list_empty(&log->used))
+		return invalfc(fc, ".intermezzo/*/kml.* hold no part of the log; remove .intermezzo/*/kml on the unmounted cache to begin a new one");
+	list_sort(NULL, &log->used, izo_seg_order);
+	seg = list_last_entry(&log->used, struct izo_seg, link);
+	while (!list_is_first(&seg->link, &log->used)) {
+		next = list_prev_entry(seg, link);
+		if (next->base + room == seg->base && seg->first > log->trimmed) {
+			seg = next;
+			continue;
+		}
+		while (!list_is_first(&seg->link, &log->used))
+			list_move(log->used.next, &log->spare);
+	}
+	log->first = seg->first;
+	log->first_recno = seg->first_recno;
+	return izo_log_find_tail(log);
+}
+
+static int izo_log_find_segments(struct izo_log *log, struct fs_context *fc)
+{
+	int err;
+
+	do {
+		err = izo_seg_add(log, log->segments);
+	} while (!err);
+	/* one that a crash left incomplete was never used */
+	if (err == -ENOENT || err == -ENODATA)
+		err = izo_log_order(log, fc);
+	return err;
+}
+
+/* Who this replica is, from the table that mkizofs made, or as a new fileset. */
+static int izo_log_identity(struct izo_log *log, struct fs_context *fc)
+{
+	struct izo_replicas head = { };
+	struct izo_replica self = { };
+	int err = izo_log_read_small(log, IZO_REPLICAS_NAME, &head, sizeof(head), 0);
+
+	if (err == -ENOENT) {
+		struct { struct izo_replicas head; struct izo_replica self; } new = { };
+
+		generate_random_uuid(new.head.fileset);
+		generate_random_uuid(new.self.uuid);
+		new.head.magic = cpu_to_le64(IZO_REPLICAS_MAGIC);
+		new.head.version = cpu_to_le32(IZO_KML_VERSION);
+		new.head.self = cpu_to_le16(1);
+		new.head.count = cpu_to_le16(1);
+		new.head.crc = cpu_to_le32(izo_crc_without(&new.head, sizeof(new.head),
+							   offsetof(typeof(new.head), crc)));
+		new.self.index = cpu_to_le16(1);
+		new.self.crc = cpu_to_le32(izo_crc_without(&new.self, sizeof(new.self),
+							   offsetof(typeof(new.self), crc)));
+		BUILD_BUG_ON(sizeof(new) != sizeof(head) + sizeof(self));
+		err = izo_area_make(log, IZO_REPLICAS_NAME, log->block_size, &new, sizeof(new));
+		head = new.head;
+		self = new.self;
+	} else if (!err) {
+		u64 at = sizeof(head) + (le16_to_cpu(head.self) - 1ULL) * sizeof(self);
+
+		err = izo_log_read_small(log, IZO_REPLICAS_NAME, &self, sizeof(self), at);
+	}
+	if (err && err != -ENODATA)
+		return err;
+	if (err || le64_to_cpu(head.magic) != IZO_REPLICAS_MAGIC || !head.self ||
+	    le16_to_cpu(head.self) > le16_to_cpu(head.count) || self.index != head.self ||
+	    le32_to_cpu(head.crc) != izo_crc_without(&head, sizeof(head), offsetof(typeof(head), crc)) ||
+	    le32_to_cpu(self.crc) != izo_crc_without(&self, sizeof(self), offsetof(typeof(self), crc)))
+		return invalfc(fc, ".intermezzo/*/replicas is damaged; restore it, or run mkizofs --clone on the unmounted cache");
+	import_uuid(&log->fileset, head.fileset);
+	import_uuid(&log->replica, self.uuid);
+	log->self = le16_to_cpu(head.self);
+	log->replicas = le16_to_cpu(head.count);
+	return 0;
+}
+
+static int izo_log_cache_bytes(struct izo_log *log, u64 *bytes)
+{
+	struct path root = {
+		.mnt = izo_sb(log->sb)->lower_mnt,
+		.dentry = izo_sb(log->sb)->lower_mnt->mnt_root,
+	};
+	struct kstatfs st;
+	int err = vfs_statfs(&root, &st);
+
+	/* a tmpfs without a limit says 0 */
+	*bytes = st.f_blocks ? st.f_blocks * st.f_bsize : SZ_1G;
+	return err;
+}
+
+/* Everything but the control block is there: map it all, find the end, and be ready to grow. */
+static int izo_log_load(struct izo_log *log, struct fs_context *fc)
+{
+	struct izo_kml_control c;
+	int err = log->ops->read(log, &log->control, 0, &c, sizeof(c));
+
+	if (!err)
+		err = izo_control_take(log, &c, fc);
+	if (!err)
+		err = izo_area_get(log, &log->lml, IZO_LML_NAME, 0);
+	if (!err)
+		err = izo_area_get(log, &log->rcvd, IZO_RCVD_NAME, 0);
+	if (!err)
+		err = izo_log_find_segments(log, fc);
+	if (!err && list_empty(&log->spare) && log->segments * (u64)log->segment_size < log->limit)
+		err = izo_log_make_spare(log);
+	/* with the cache full the log goes on to its end, then overflows */
+	if (err == -ENOSPC)
+		err = 0;
+	if (err)
+		return err;
+	log->nslots = log->lml.bytes / sizeof(struct izo_lml_entry);
+	log->slots = bitmap_zalloc(log->nslots, GFP_KERNEL);
+	log->stale = bitmap_zalloc(log->nslots, GFP_KERNEL);
+	return log->slots && log->stale ? 0 : -ENOMEM;
+}
+
+static int izo_log_make_or_load(struct izo_log *log, struct fs_context *fc)
+{
+	u64 bytes;
+	int err = log->ops->attach(log);
+
+	if (!err)
+		err = izo_log_identity(log, fc);
+	if (err)
+		return err;
+	err = izo_area_get(log, &log->control, IZO_CONTROL_NAME, 0);
+	if (err == -ENOENT || err == -ENODATA) {
+		err = izo_log_cache_bytes(log, &bytes);
+		if (!err)
+			err = izo_log_begin_epoch(log, bytes);
+		if (!err)
+			err = izo_area_get(log, &log->control, IZO_CONTROL_NAME, 0);
+	}
+	return err ? err : izo_log_load(log, fc);
+}
+
+static struct izo_log *izo_log_alloc(struct super_block *sb, struct dentry *dir)
+{
+	struct izo_log *log = kzalloc(sizeof(*log), GFP_KERNEL);
+
+	if (!log)
+		return NULL;
+	log->sb = sb;
+	log->ops = izo_sb(sb)->config.cache->ops;
+	log->dir = dget(dir);
+	log->block_size = izo_lower_sb(sb)->s_blocksize;
+	mutex_init(&log->lock);
+	mutex_init(&log->lml_lock);
+	INIT_LIST_HEAD(&log->used);
+	INIT_LIST_HEAD(&log->spare);
+	INIT_LIST_HEAD(&log->dirty);
+	init_waitqueue_head(&log->grew);
+	INIT_WORK(&log->grow_work, izo_log_grow);
+	INIT_DELAYED_WORK(&log->lml_work, izo_lml_work);
+	return log;
+}
+
+/**
+ * izo_log_open - find or make the logs of a fileset, and record what a crash left open
+ * @sb: upper superblock; nobody writes yet
+ * @dir: lower directory .intermezzo/FILESET
+ * @fc: context to complain in
+ *
+ * Context: s_umount held; the cache is read-write; no freeze protection held.
+ * Return: 0 with the superblock's log set, or a negative errno.
+ */
+int izo_log_open(struct super_block *sb, struct dentry *dir, struct fs_context *fc)
+{
+	struct izo_log *log = izo_log_alloc(sb, dir);
+	int err;
+
+	if (!log)
+		return -ENOMEM;
+	err = izo_log_make_or_load(log, fc);
+	if (!err)
+		err = izo_lml_recover(log);
+	if (err) {
+		if (err != -EINVAL)
+			errorfc(fc, "cannot make or read the log of changes (error %d)", err);
+		izo_log_close(log);
+		return err;
+	}
+	/* pairs with the readers of sb->log, who hold no lock of the mount */
+	smp_store_release(&izo_sb(sb)->log, log);
+	return 0;
+}
+
+static void izo_segs_free(struct izo_log *log, struct list_head *list)
+{
+	struct izo_seg *seg, *next;
+
+	list_for_each_entry_safe(seg, next, list, link) {
+		izo_area_put(log, &seg->area);
+		kfree(seg);
+	}
+}
+
+/**
+ * izo_log_close - let go of the log's files
+ * @log: the log, which nobody uses any more, or NULL
+ */
+void izo_log_close(struct izo_log *log)
+{
+	if (!log)
+		return;
+	set_bit(IZO_LOG_STOPPED, &log->state);
+	cancel_work_sync(&log->grow_work);
+	cancel_delayed_work_sync(&log->lml_work);
+	izo_segs_free(log, &log->used);
+	izo_segs_free(log, &log->spare);
+	izo_area_put(log, &log->control);
+	izo_area_put(log, &log->lml);
+	izo_area_put(log, &log->rcvd);
+	bitmap_free(log->slots);
+	bitmap_free(log->stale);
+	dput(log->dir);
+	kfree(log);
+}

@@ -1,0 +1,412 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The log of changes (I1): every operation leaves one record, and the records make the tree."""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import struct
+import subprocess
+from typing import Callable
+
+from guest.disks import check_ext, make_ext4
+from guest.expect import as_user, equal, expect_errno, intermezzo_only, wait_until
+from guest.kml import COMPLETE, EXCHANGE, RECOVERED, ROOT, WHITEOUT, WHOLE, Log, Record
+from guest.mounting import remount_old
+from guest.replay import check, snapshot
+from guest.subject import FILESET, IN_MEMORY, mounted
+from guest.syscalls import (FALLOC_COLLAPSE, FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, RENAME_EXCHANGE,
+                            RENAME_WHITEOUT, fallocate, link_open_file, rename)
+
+
+class Logged:
+    """A fresh mount whose log is compared with its tree at the end."""
+
+    def __init__(self, disk: str) -> None:
+        if not IN_MEMORY:
+            make_ext4(disk)
+        self._mounted = mounted(disk, FILESET)
+
+    def __enter__(self) -> Logged:
+        self.root = self._mounted.__enter__()
+        self.baseline = snapshot(self.root)
+        self._known = 0
+        return self
+
+    def path(self, name: str) -> str:
+        """A name below the root."""
+        return f"{self.root}/{name}"
+
+    def records(self) -> list[Record]:
+        """What was logged since the last call."""
+        records = list(Log.of_mount(self.root).records())[self._known:]
+        self._known += len(records)
+        return records
+
+    def one(self, what: Callable[[], object], op: str) -> Record:
+        """Run something that must leave exactly one record."""
+        self.records()
+        what()
+        records = self.records()
+        equal([r.op for r in records], [op], "what was logged")
+        return records[0]
+
+    def none(self, what: Callable[[], object]) -> None:
+        """Run something that must leave no record."""
+        self.records()
+        what()
+        equal([str(r) for r in self.records()], [], "what was logged")
+
+    def write(self, name: str, data: bytes = b"data") -> None:
+        """A whole file."""
+        with open(self.path(name), "wb") as stream:
+            stream.write(data)
+
+    def __exit__(self, kind, error, trace) -> None:
+        if kind is None:
+            check(self.baseline, Log.of_mount(self.root), self.root)
+        self._mounted.__exit__(kind, error, trace)
+
+
+@intermezzo_only
+def test_empty_log(disk: str) -> None:
+    """A fresh fileset has an empty log and nothing listed."""
+    with Logged(disk) as fs:
+        log = Log.of_mount(fs.root)
+        equal((list(log.records()), log.listed, log.received, log.overflow), ([], [], [], False), "the log")
+        equal(os.stat(fs.path(".intermezzo/rootset/kml")).st_size, 120, "size of an empty log")
+
+
+@intermezzo_only
+def test_names(disk: str) -> None:
+    """Making and removing names."""
+    with Logged(disk) as fs:
+        record = fs.one(lambda: os.mkdir(fs.path("d"), 0o750), "mkdir")
+        equal((record.place.dir, record.place.name, record.attr["mode"], record.nlink),
+              (ROOT, b"d", 0o40750, 2), "mkdir")
+        record = fs.one(lambda: os.symlink("t" * 100, fs.path("d/s")), "symlink")
+        equal(record.target, b"t" * 100, "target")
+        record = fs.one(lambda: os.mknod(fs.path("d/b"), 0o60600, os.makedev(8, 3)), "mknod")
+        equal(record.attr["rdev"], 8 << 32 | 3, "device")
+        fs.one(lambda: os.mkfifo(fs.path("p")), "mknod")
+        record = fs.one(lambda: os.mknod(fs.path("f"), 0o100644), "create")
+        record = fs.one(lambda: os.link(fs.path("f"), fs.path("d/l")), "link")
+        equal((record.nlink, record.place.name), (2, b"l"), "link")
+        equal(fs.one(lambda: os.unlink(fs.path("f")), "unlink").nlink, 1, "links left")
+        equal(fs.one(lambda: os.unlink(fs.path("d/l")), "unlink").nlink, 0, "links left")
+        os.mkdir(fs.path("e"))
+        fs.one(lambda: os.rmdir(fs.path("e")), "rmdir")
+        fs.none(lambda: expect_errno(errno.ENOTEMPTY, os.rmdir, fs.path("d")))
+        fs.none(lambda: expect_errno(errno.EEXIST, os.mkdir, fs.path("d")))
+
+
+@intermezzo_only
+def test_renames(disk: str) -> None:
+    """Every kind of rename."""
+    with Logged(disk) as fs:
+        for name in "abc":
+            os.mkdir(fs.path(name))
+            fs.write(f"{name}/f", name.encode())
+        record = fs.one(lambda: rename(fs.path("a/f"), fs.path("a/g"), 0), "rename")
+        equal((record.place.name, record.to.name, record.replaced), (b"f", b"g", None), "plain")
+        equal(fs.one(lambda: rename(fs.path("a/g"), fs.path("b/f"), 0), "rename").replaced[1], 0, "links left")
+        fs.one(lambda: rename(fs.path("a"), fs.path("b/a"), 0), "rename")
+        record = fs.one(lambda: rename(fs.path("b"), fs.path("c/f"), RENAME_EXCHANGE), "rename")
+        equal(record.flags & EXCHANGE, EXCHANGE, "flags")
+        os.mkdir(fs.path("empty"))
+        fs.one(lambda: rename(fs.path("c/f/a"), fs.path("empty"), 0), "rename")
+        record = fs.one(lambda: rename(fs.path("b"), fs.path("left"), RENAME_WHITEOUT), "rename")
+        equal((record.flags & WHITEOUT, record.whiteout[1]["rdev"]), (WHITEOUT, 0), "whiteout")
+        fs.none(lambda: rename(fs.path("left"), fs.path("left"), 0))
+
+
+@intermezzo_only
+def test_attributes(disk: str) -> None:
+    """Mode, owner, times, flags; reading is no change."""
+    with Logged(disk) as fs:
+        fs.write("f")
+        os.mkdir(fs.path("d"))
+        record = fs.one(lambda: os.chmod(fs.path("f"), 0o4755), "setattr")
+        equal((record.attr["mode"], sorted(record.attr)), (0o104755, ["ctime", "mode"]), "chmod")
+        equal((record.hint.dir, record.hint.name), (ROOT, b"f"), "the hint")
+        record = fs.one(lambda: os.chown(fs.path("f"), 7, 8), "setattr")
+        equal((record.attr["uid"], record.attr["gid"], record.attr["mode"]), (7, 8, 0o100755), "chown")
+        record = fs.one(lambda: os.utime(fs.path("d"), ns=(5, 6 * 10**9 + 7)), "setattr")
+        equal((record.attr["atime"], record.attr["mtime"]), (5, 6 * 10**9 + 7), "utime")
+        fs.none(lambda: open(fs.path("f"), "rb").read())
+        fs.none(lambda: os.listdir(fs.path("d")))
+        if not IN_MEMORY:
+            fs.one(lambda: subprocess.run(["chattr", "+d", fs.path("f")], check=True), "setattr")
+            fs.one(lambda: subprocess.run(["chattr", "+i", fs.path("f")], check=True), "setattr")
+            fs.one(lambda: subprocess.run(["chattr", "-i", fs.path("f")], check=True), "setattr")
+
+
+@intermezzo_only
+def test_extended_attributes_and_acls(disk: str) -> None:
+    """xattrs of all kinds; inherited ACLs come with the record that makes the object."""
+    with Logged(disk) as fs:
+        fs.write("f")
+        os.mkdir(fs.path("d"))
+        record = fs.one(lambda: os.setxattr(fs.path("f"), "user.a", b"1" * 300), "setxattr")
+        equal(record.xattrs, {"user.a": b"1" * 300}, "attribute")
+        fs.one(lambda: os.setxattr(fs.path("d"), "trusted.x", b""), "setxattr")
+        equal(fs.one(lambda: os.removexattr(fs.path("f"), "user.a"), "removexattr").xattrs, {"user.a": b""},
+              "removed")
+        record = fs.one(lambda: subprocess.run(["setfacl", "-m", "u:7:rwx", fs.path("f")], check=True), "setxattr")
+        equal(record.attr["mode"] & 0o070, 0o070, "the mask is the group's bits")
+        fs.one(lambda: os.chmod(fs.path("f"), 0o640), "setattr")
+        fs.one(lambda: subprocess.run(["setfacl", "-b", fs.path("f")], check=True), "removexattr")
+        fs.one(lambda: subprocess.run(["setfacl", "-d", "-m", "u:7:rwx", fs.path("d")], check=True), "setxattr")
+        record = fs.one(lambda: os.mkdir(fs.path("d/e")), "mkdir")
+        equal(sorted(record.xattrs), ["system.posix_acl_access", "system.posix_acl_default"], "inherited")
+
+
+@intermezzo_only
+def test_bodies(disk: str) -> None:
+    """Writing leaves one CLOSE that says what changed, when the last writer closes."""
+    with Logged(disk) as fs:
+        fs.records()
+        fs.write("f", b"x" * 10000)
+        equal([r.op for r in fs.records()], ["create", "close"], "create and write")
+        with open(fs.path("f"), "r+b") as one, open(fs.path("f"), "r+b") as two:
+            one.write(b"1")
+            two.seek(5000)
+            two.write(b"22")
+            two.close()
+            equal(fs.records(), [], "while a writer is left")
+            equal(len(Log.of_mount(fs.root).listed), 1, "listed while open")
+        record, = fs.records()
+        equal((record.op, record.ranges, record.attr["size"]), ("close", ((0, 1), (5000, 5002)), 10000), "CLOSE")
+        record = fs.one(lambda: os.truncate(fs.path("f"), 20), "close")
+        equal((record.attr["size"], record.flags & WHOLE), (20, WHOLE), "cut")
+        equal(fs.one(lambda: os.truncate(fs.path("f"), 60), "close").ranges, ((20, 60),), "extended")
+        fs.none(lambda: os.close(os.open(fs.path("f"), os.O_RDWR)))
+        with open(fs.path("f"), "r+b") as stream:
+            for number in range(20):
+                os.pwrite(stream.fileno(), b"y", number * 3)
+        record, = fs.records()
+        equal((record.flags & WHOLE, record.ranges), (WHOLE, ()), "too many to name")
+        with open(fs.path("f"), "r+b") as stream:
+            fallocate(stream.fileno(), FALLOC_PUNCH_HOLE | FALLOC_KEEP_SIZE, 5, 10)
+        equal(fs.records()[0].ranges, ((5, 15),), "a hole")
+        if not IN_MEMORY:
+            fs.write("g", b"z" * 16384)
+            fs.records()
+            with open(fs.path("g"), "r+b") as stream:
+                fallocate(stream.fileno(), FALLOC_COLLAPSE, 0, 4096)
+            equal(fs.records()[0].flags & WHOLE, WHOLE, "collapsed")
+
+
+@intermezzo_only
+def test_set_id_bits_stripped_by_a_write_are_logged(disk: str) -> None:
+    """A write by somebody else takes the set-id bits, and says so."""
+    with Logged(disk) as fs:
+        fs.write("f")
+        os.chmod(fs.root, 0o755)
+        os.chmod(fs.path("f"), 0o6777)
+        fs.records()
+        as_user(lambda: fs.write("f", b"other"))
+        ops = [(r.op, r.attr.get("mode")) for r in fs.records()]
+        equal(("setattr", 0o100777) in ops, True, f"{ops}")
+
+
+@intermezzo_only
+def test_mapped_body(disk: str) -> None:
+    """A shared mapping keeps the change open past the close of its file."""
+    with Logged(disk) as fs:
+        fs.write("f", b"m" * 8192)
+        fs.records()
+        fd = os.open(fs.path("f"), os.O_RDWR)
+        with mmap.mmap(fd, 8192) as mapping:
+            os.close(fd)
+            mapping[5000] = 0x41
+            equal(fs.records(), [], "while it is mapped")
+            equal(len(Log.of_mount(fs.root).listed), 1, "listed while mapped")
+        seen: list[Record] = []
+
+        def closed() -> bool:
+            seen.extend(fs.records())
+            return bool(seen)
+        wait_until(closed, "a CLOSE after the mapping", 30)
+        equal([(r.op, r.flags & WHOLE) for r in seen], [("close", WHOLE)], "CLOSE")
+        with open(fs.path("f"), "rb") as stream, mmap.mmap(stream.fileno(), 0, prot=mmap.PROT_READ) as mapping:
+            equal(mapping[5000], 0x41, "what was stored")
+        fs.none(lambda: None)
+
+
+@intermezzo_only
+def test_nameless_objects_log_nothing_until_they_are_linked(disk: str) -> None:
+    """O_TMPFILE: nothing until linkat, then all at once; an unlinked open file: nothing more."""
+    with Logged(disk) as fs:
+        fs.records()
+        fd = os.open(fs.root, os.O_TMPFILE | os.O_RDWR, 0o640)
+        os.write(fd, b"nameless")
+        os.fchmod(fd, 0o600)
+        os.setxattr(fd, "user.k", b"v")
+        equal(fs.records(), [], "while nameless")
+        link_open_file(fd, fs.path("named"))
+        record, = fs.records()
+        equal((record.op, record.flags & COMPLETE, record.attr["size"], record.xattrs),
+              ("create", COMPLETE, 8, {"user.k": b"v"}), "linkat")
+        equal(len(Log.of_mount(fs.root).listed), 1, "its body is listed at once")
+        os.close(fd)
+        equal([r.op for r in fs.records()], ["close"], "its CLOSE")
+        fs.write("gone")
+        fd = os.open(fs.path("gone"), os.O_RDWR)
+        os.unlink(fs.path("gone"))
+        fs.records()
+        os.write(fd, b"nobody sees")
+        os.fchmod(fd, 0o600)
+        os.close(fd)
+        equal(fs.records(), [], "after the last name")
+
+
+@intermezzo_only
+def test_class_local_is_not_logged(disk: str) -> None:
+    """The local places of a root leave no record; elsewhere the same names do."""
+    if not IN_MEMORY:
+        make_ext4(disk)
+    with mounted(disk, f"{FILESET},mtp=/") as root:
+        os.mkdir(f"{root}/tmp")
+        os.mkdir(f"{root}/etc")
+        for name in ("tmp/f", "etc/fstab", "etc/hostname"):
+            with open(f"{root}/{name}", "wb") as stream:
+                stream.write(b"x")
+        equal([(r.op, (r.place or r.hint).name) for r in Log.of_mount(root).records()],
+              [("mkdir", b"etc"), ("create", b"hostname"), ("close", b"hostname")], "a root's log")
+
+
+@intermezzo_only
+def test_identity(disk: str) -> None:
+    """Who did it: user, group and supplementary groups."""
+    with Logged(disk) as fs:
+        os.chmod(fs.root, 0o777)
+        fs.records()
+        as_user(lambda: os.mkdir(fs.path("u")), 1000, 1001, (5, 1002))
+        record, = fs.records()
+        equal((record.uid, record.gid, record.groups), (1000, 1001, (5, 1002)), "identity")
+
+
+@intermezzo_only
+def test_log_goes_on_after_a_new_mount(disk: str) -> None:
+    """The tail is found again; offsets and numbers go on; nothing is listed after a clean unmount."""
+    if IN_MEMORY:
+        return
+    make_ext4(disk)
+    with mounted(disk, FILESET) as root:
+        baseline = snapshot(root)
+    for number in range(5):
+        with mounted(disk, FILESET) as root:
+            log = Log.of_mount(root)
+            equal((len(list(log.records())), log.listed), (3 * number, []), "before")
+            os.mkdir(f"{root}/d{number}")
+            with open(f"{root}/d{number}/f", "wb") as stream:
+                stream.write(b"x")
+    with mounted(disk, FILESET) as root:
+        check(baseline, Log.of_mount(root), root)
+    with mounted(disk, fstype="ext4") as root:
+        check(snapshot_at_start(baseline), Log.of_cache(f"{root}/.intermezzo/rootset"), root)
+    check_ext(disk)
+
+
+def snapshot_at_start(tree: dict) -> dict:
+    """An empty tree: check() has changed the one it was given."""
+    return {ROOT: type(tree[ROOT])(0o40755, 0, 0, 3)}
+
+
+@intermezzo_only
+def test_log_grows_by_segments(disk: str) -> None:
+    """More records than a segment holds; every one is there."""
+    with Logged(disk) as fs:
+        for number in range(1500):
+            os.mkdir(fs.path(f"{number}-" + "n" * 200))
+            os.rmdir(fs.path(f"{number}-" + "n" * 200))
+        equal(len(fs.records()), 3000, "records")
+
+
+@intermezzo_only
+def test_trimmed_segments_are_used_again(disk: str) -> None:
+    """The ring: what no replica needs makes room, and the log still ends where it should."""
+    trim = 0x40087a21
+    with Logged(disk) as fs:
+        for turn in range(6):
+            for number in range(700):
+                os.mkdir(fs.path(f"{turn}-{number}-" + "n" * 200))
+                os.rmdir(fs.path(f"{turn}-{number}-" + "n" * 200))
+            log = Log.of_mount(fs.root)
+            last = list(log.records())[-1]
+            fd = os.open(fs.path(".intermezzo/rootset/kml"), os.O_RDONLY)
+            import fcntl
+            fcntl.ioctl(fd, trim, struct.pack("=Q", log.end))
+            expect_errno(errno.EINVAL, fcntl.ioctl, fd, trim, struct.pack("=Q", log.end + 1 << 20))
+            expect_errno(errno.ENODATA, os.pread, fd, 10, 120)
+            equal(os.lseek(fd, 120, os.SEEK_DATA) > 120, True, "SEEK_DATA")
+            os.close(fd)
+            after = Log.of_mount(fs.root)
+            equal(list(after.records())[-1].recno, last.recno, "the newest record")
+        fs.baseline, fs._known = snapshot(fs.root), 0
+        fs.__dict__["skip"] = True
+        equal(after.first_recno > 1, True, "the oldest is gone")
+
+
+@intermezzo_only
+def test_logs_are_guarded(disk: str) -> None:
+    """Only an administrator sees them, nobody writes them, segments are not opened at all."""
+    with Logged(disk) as fs:
+        folder = fs.path(".intermezzo/rootset")
+        expect_errno(errno.EACCES, as_user, lambda: os.listdir(folder))
+        expect_errno(errno.EACCES, as_user, lambda: os.open(f"{folder}/kml", os.O_RDONLY))
+        for name in ("kml", "lml", "last_rcvd", "replicas", "kml.0"):
+            expect_errno(errno.EPERM, os.open, f"{folder}/{name}", os.O_WRONLY)
+            expect_errno(errno.EPERM, os.unlink, f"{folder}/{name}")
+            expect_errno(errno.EPERM, os.rename, f"{folder}/{name}", fs.path("x"))
+        expect_errno(errno.EPERM, os.open, f"{folder}/kml.0", os.O_RDONLY)
+        equal(os.listdir(fs.root), [n for n in os.listdir(fs.root) if n != ".intermezzo"], "not listed")
+        fs.none(lambda: None)
+
+
+@intermezzo_only
+def test_no_journal_overflows_and_the_root_goes_on(disk: str) -> None:
+    """With no_journal set changes are made, none is recorded, and the log says so durably."""
+    if not IN_MEMORY:
+        make_ext4(disk)
+    with mounted(disk, f"{FILESET},channel=9") as root:
+        os.mkdir(f"{root}/before")
+        with open("/proc/sys/intermezzo/intermezzo9/no_journal", "w", encoding="ascii") as control:
+            control.write("1")
+        try:
+            os.mkdir(f"{root}/after")
+            with open(f"{root}/after/f", "wb") as stream:
+                stream.write(b"x")
+        finally:
+            with open("/proc/sys/intermezzo/intermezzo9/no_journal", "w", encoding="ascii") as control:
+                control.write("0")
+        os.mkdir(f"{root}/later")
+        log = Log.of_mount(root)
+        equal(([r.place.name for r in log.records()], log.overflow), ([b"before"], True), "the log")
+    if IN_MEMORY:
+        return
+    with mounted(disk, FILESET) as root:
+        os.mkdir(f"{root}/next")
+        log = Log.of_mount(root)
+        equal((len(list(log.records())), log.overflow), (1, True), "after a new mount")
+    check_ext(disk)
+
+
+@intermezzo_only
+def test_read_only_and_back(disk: str) -> None:
+    """Read-only ends what is open; read-write goes on where it was."""
+    with Logged(disk) as fs:
+        fs.write("f")
+        remount_old(fs.root, "ro")
+        log = Log.of_mount(fs.root)
+        equal((len(list(log.records())), log.listed), (2, []), "read-only")
+        expect_errno(errno.EROFS, os.mkdir, fs.path("d"))
+        remount_old(fs.root, "rw")
+        os.mkdir(fs.path("d"))
+        equal(len(fs.records()), 3, "records")
+
+
+assert RECOVERED
+
