@@ -31,8 +31,12 @@ static void izo_file_attach(struct file *file, struct file *lower)
 {
 	file->private_data = lower;
 	file->f_mode |= lower->f_mode & IZO_INHERITED_FMODE;
-	/* sync_file_range(2), fadvise(2), cachestat(2) act on the mapping that has the pages. */
-	file->f_mapping = lower->f_mapping;
+	/*
+	 * sync_file_range(2), fadvise(2), cachestat(2) act on the mapping that has the pages. Not
+	 * over tmpfs: mmap(2) takes a file with its mapping for one of its own, and our inode with it.
+	 */
+	if (izo_lower_sb(file_inode(file)->i_sb)->s_bdev)
+		file->f_mapping = lower->f_mapping;
 	file->f_wb_err = filemap_sample_wb_err(file->f_mapping);
 }
 

@@ -167,14 +167,17 @@ int izo_lower_rmdir(struct izo_ctx *ctx, struct izo_name *n);
 int izo_lower_link(struct izo_ctx *ctx, struct inode *inode, struct izo_name *n);
 int izo_lower_rename(struct izo_ctx *ctx, struct izo_name *from, struct izo_name *to,
 		     unsigned int flags);
-ssize_t izo_list_xattrs(struct dentry *lower, char *list, size_t size);
-ssize_t izo_get_xattr(struct dentry *lower, const char *name, void *value, size_t size);
+
+/* lower_attr.c */
 int izo_lower_statfs(const struct inode *inode, struct kstatfs *buf);
 int izo_lower_getattr(const struct inode *inode, struct kstat *stat, u32 request_mask,
 		      unsigned int flags);
 int izo_lower_fileattr_get(const struct inode *inode, struct fileattr *fa);
 const char *izo_lower_get_link(const struct inode *inode, struct delayed_call *done);
 ssize_t izo_lower_listxattr(const struct inode *inode, char *list, size_t size);
+int izo_get_fileattr(struct dentry *lower, struct fileattr *fa);
+ssize_t izo_list_xattrs(struct dentry *lower, char *list, size_t size);
+ssize_t izo_get_xattr(struct dentry *lower, const char *name, void *value, size_t size);
 int izo_lower_setattr(struct izo_ctx *ctx, struct inode *inode, struct iattr *attr);
 int izo_lower_resize(struct inode *inode, struct iattr *attr);
 int izo_lower_setxattr(struct izo_ctx *ctx, struct inode *inode, const char *name,

@@ -144,7 +144,7 @@ static int izo_put_control(struct izo_ctx *ctx)
 	if (test_bit(IZO_LOG_OVERFLOW, &log->state))
 		c.flags |= cpu_to_le32(IZO_KML_H_OVERFLOW);
 	c.trimmed = cpu_to_le64(log->trimmed);
-	c.crc = cpu_to_le32(izo_crc_without(&c, sizeof(c), offsetof(typeof(c), crc)));
+	izo_crc_seal(&c, sizeof(c), &c.crc);
 	return log->ops->write(ctx, &log->control, 0, &c, sizeof(c), false);
 }
 
@@ -202,7 +202,7 @@ static int izo_next_segment(struct izo_ctx *ctx, u64 base, u64 first, u64 first_
 
 	if (WARN_ON_ONCE(!seg))
 		return -ENOSPC;
-	h.crc = cpu_to_le32(izo_crc_without(&h, sizeof(h), offsetof(typeof(h), crc)));
+	izo_crc_seal(&h, sizeof(h), &h.crc);
 	err = log->ops->write(ctx, &seg->area, 0, &h, sizeof(h), true);
 	if (err)
 		return err;

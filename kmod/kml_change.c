@@ -89,7 +89,7 @@ static void izo_fill_flags(struct izo_kml_attr *a, struct dentry *lower, bool bo
 {
 	struct fileattr fa = { };
 
-	if (vfs_fileattr_get(lower, &fa))
+	if (izo_get_fileattr(lower, &fa))
 		return;
 	fa.flags &= FS_FL_USER_MODIFIABLE | FS_PROJINHERIT_FL;
 	if (fa.flags || !born)
@@ -502,11 +502,11 @@ int izo_log_end(struct izo_ctx *ctx, int err)
 	if (!ctx || !ctx->log)
 		return err;
 	err2 = ctx->log->ops->detach(ctx);
-	if (err2 && !err)
+	if (err2 && !err) {
 		izo_log_fail(ctx->log, "a change and its record came apart", err2);
-	else if (!err && !ctx->reserved)
+	} else if (!err && !ctx->reserved) {
 		err2 = izo_log_store_overflow(ctx);
-	else if (!err && ctx->change.op) {
+	} else if (!err && ctx->change.op) {
 		err2 = izo_log_split(ctx);
 		if (!err2) {
 			izo_encode(ctx, &r);

@@ -20,14 +20,26 @@ static u32 izo_crc(const void *data, size_t len)
 	return ~__crc32c_le(~0, data, len);
 }
 
-/* The checksum of a structure over itself with its own field 0. */
-u32 izo_crc_without(const void *data, size_t len, size_t field)
+/* The checksum of a structure over itself with its own field, at @field, 0. */
+static u32 izo_crc_without(const void *data, size_t len, size_t field)
 {
 	static const __le32 zero;
 	u32 crc = __crc32c_le(~0, data, field);
 
 	crc = __crc32c_le(crc, (const void *)&zero, sizeof(zero));
 	return ~__crc32c_le(crc, data + field + sizeof(zero), len - field - sizeof(zero));
+}
+
+/* Set a structure's checksum, which is at @crc within it. */
+void izo_crc_seal(const void *data, size_t len, __le32 *crc)
+{
+	*crc = cpu_to_le32(izo_crc_without(data, len, (const void *)crc - data));
+}
+
+/* Does a structure's checksum, which is at @crc within it, match? */
+bool izo_crc_matches(const void *data, size_t len, const __le32 *crc)
+{
+	return le32_to_cpu(*crc) == izo_crc_without(data, len, (const void *)crc - data);
 }
 
 /**

@@ -32,7 +32,8 @@ enum izo_judged {
 	IZO_JUDGED_BAD,
 };
 
-u32 izo_crc_without(const void *data, size_t len, size_t field);
+void izo_crc_seal(const void *data, size_t len, __le32 *crc);
+bool izo_crc_matches(const void *data, size_t len, const __le32 *crc);
 void izo_record_start(struct izo_record *r, void *buf, size_t size);
 void *izo_record_item(struct izo_record *r, u16 type, size_t len);
 size_t izo_record_seal(struct izo_record *r, u64 offset, u64 epoch, u64 recno,

@@ -66,7 +66,7 @@ static int izo_put_entry(struct izo_ctx *ctx, const struct izo_dirty *d)
 	};
 
 	izo_fid_put(ctx->log, d->inode, &e.fid);
-	e.crc = cpu_to_le32(izo_crc_without(&e, sizeof(e), offsetof(typeof(e), crc)));
+	izo_crc_seal(&e, sizeof(e), &e.crc);
 	return ctx->log->ops->write(ctx, &ctx->log->lml, d->slot * sizeof(e), &e, sizeof(e),
 				    false);
 }
@@ -526,7 +526,7 @@ static int izo_record_close(struct inode *inode, struct izo_dirty *d, struct den
 	ctx.change.hint = hint;
 	if (d->mapped)
 		d->whole = true;
-	/* noauto_da_alloc keeps ext4 from flushing in a handle of ours: do what it would have done */
+	/* noauto_da_alloc keeps ext4 from doing it in a handle of ours */
 	if (d->truncated)
 		filemap_flush(izo_lower(inode)->i_mapping);
 	err = izo_log_begin(&ctx);
@@ -660,7 +660,7 @@ static int izo_recover_entry(struct izo_log *log, const struct izo_lml_entry *e)
 static bool izo_entry_ok(const struct izo_log *log, const struct izo_lml_entry *e)
 {
 	return le32_to_cpu(e->magic) == IZO_LML_MAGIC && le64_to_cpu(e->epoch) == log->epoch &&
-	       le32_to_cpu(e->crc) == izo_crc_without(e, sizeof(*e), offsetof(typeof(*e), crc));
+	       izo_crc_matches(e, sizeof(*e), &e->crc);
 }
 
 /**

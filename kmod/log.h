@@ -153,7 +153,7 @@ struct izo_log {
 	u64 limit;
 	unsigned long state;
 
-	struct mutex lock;
+	struct mutex lock;	/* down to @grow_work */
 	struct list_head used;
 	struct list_head spare;
 	unsigned int segments;
@@ -170,7 +170,7 @@ struct izo_log {
 	wait_queue_head_t grew;
 	struct work_struct grow_work;
 
-	struct mutex lml_lock;
+	struct mutex lml_lock;	/* from here on */
 	struct list_head dirty;
 	unsigned int ndirty;
 	unsigned long *slots;

@@ -171,7 +171,7 @@ int izo_area_get(struct izo_log *log, struct izo_area *area, const char *name, u
 		iput(area->inode);
 		area->inode = NULL;
 	} else {
-		/* the kernel's own mark of a file whose blocks are known elsewhere */
+		/* S_SWAPFILE is the kernel's own mark of a file whose blocks are known elsewhere */
 		inode_set_flags(area->inode, S_SWAPFILE | S_IMMUTABLE, S_SWAPFILE | S_IMMUTABLE);
 	}
 out:

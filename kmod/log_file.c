@@ -28,7 +28,7 @@ static struct izo_log *izo_log_of(const struct inode *inode)
 	return smp_load_acquire(&izo_sb(inode->i_sb)->log);
 }
 
-/* Files of the log are marked S_SWAPFILE; those that are not read here are not read at all. */
+/* Files of the log are marked (izo_area_get()): those that are not read here are not read. */
 static int izo_log_file_open(struct inode *inode, struct file *file)
 {
 	struct izo_log *log = izo_log_of(inode);
@@ -39,7 +39,7 @@ static int izo_log_file_open(struct inode *inode, struct file *file)
 		file->private_data = log;
 		return 0;
 	}
-	if (IS_SWAPFILE(izo_lower(inode)))
+	if (IS_IMMUTABLE(izo_lower(inode)))
 		return -EPERM;
 	file->f_op = &izo_file_operations;
 	return file->f_op->open(inode, file);
@@ -63,11 +63,11 @@ static void izo_log_header(struct izo_log *log, struct izo_kml_header *h)
 	h->first = cpu_to_le64(log->first);
 	h->first_recno = cpu_to_le64(log->first_recno);
 	mutex_unlock(&log->lock);
-	h->crc = cpu_to_le32(izo_crc_without(h, sizeof(*h), offsetof(typeof(*h), crc)));
+	izo_crc_seal(h, sizeof(*h), &h->crc);
 }
 
-static ssize_t izo_log_read_at(struct izo_log *log, const struct inode *inode, void *buf, size_t len,
-			       u64 pos)
+static ssize_t izo_log_read_at(struct izo_log *log, const struct inode *inode, void *buf,
+			       size_t len, u64 pos)
 {
 	struct izo_area *area = izo_lower(inode) == log->lml.inode ? &log->lml : &log->rcvd;
 	struct izo_kml_header h;

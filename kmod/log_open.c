@@ -21,7 +21,7 @@
 #define IZO_RCVD_NAME		"last_rcvd"
 #define IZO_REPLICAS_NAME	"replicas"
 
-/* A segment is this part of the cache, within bounds; so is the LML; the whole log may take more. */
+/* A segment is this part of the cache, within bounds; so is the LML; the log may take more. */
 #define IZO_SEGMENT_PART	1024
 #define IZO_SEGMENT_LEAST	SZ_256K
 #define IZO_SEGMENT_MOST	SZ_4M
@@ -77,15 +77,10 @@ int izo_log_make_spare(struct izo_log *log)
 	return err ? err : izo_seg_add(log, nr);
 }
 
-static void izo_control_seal(struct izo_kml_control *c)
-{
-	c->crc = cpu_to_le32(izo_crc_without(c, sizeof(*c), offsetof(typeof(*c), crc)));
-}
-
 static bool izo_control_ok(const struct izo_kml_control *c)
 {
 	return le64_to_cpu(c->magic) == IZO_CONTROL_MAGIC &&
-	       le32_to_cpu(c->crc) == izo_crc_without(c, sizeof(*c), offsetof(typeof(*c), crc));
+	       izo_crc_matches(c, sizeof(*c), &c->crc);
 }
 
 static u32 izo_part(u64 bytes, u32 part, u32 least, u32 most)
@@ -118,7 +113,7 @@ static int izo_log_begin_epoch(struct izo_log *log, u64 cache_bytes)
 	log->limit = clamp_t(u64, cache_bytes / IZO_LIMIT_PART,
 			     (u64)IZO_LIMIT_LEAST * log->segment_size, IZO_LIMIT_MOST);
 	h.epoch = cpu_to_le64(log->epoch);
-	h.crc = cpu_to_le32(izo_crc_without(&h, sizeof(h), offsetof(typeof(h), crc)));
+	izo_crc_seal(&h, sizeof(h), &h.crc);
 	err = izo_area_make(log, "kml.0", log->segment_size, &h, sizeof(h));
 	if (!err)
 		err = izo_area_make(log, IZO_LML_NAME,
@@ -133,7 +128,7 @@ static int izo_log_begin_epoch(struct izo_log *log, u64 cache_bytes)
 	c.epoch = cpu_to_le64(log->epoch);
 	c.segment_size = cpu_to_le32(log->segment_size);
 	c.limit = cpu_to_le64(log->limit);
-	izo_control_seal(&c);
+	izo_crc_seal(&c, sizeof(c), &c.crc);
 	return izo_area_make(log, IZO_CONTROL_NAME, log->block_size, &c, sizeof(c));
 }
 
@@ -173,7 +168,7 @@ static bool izo_seg_read_header(struct izo_log *log, struct izo_seg *seg)
 	if (log->ops->read(log, &seg->area, 0, &h, sizeof(h)) ||
 	    le64_to_cpu(h.magic) != IZO_SEGMENT_MAGIC ||
 	    le32_to_cpu(h.version) != IZO_KML_VERSION || le64_to_cpu(h.epoch) != log->epoch ||
-	    le32_to_cpu(h.crc) != izo_crc_without(&h, sizeof(h), offsetof(typeof(h), crc)))
+	    !izo_crc_matches(&h, sizeof(h), &h.crc))
 		return false;
 	seg->base = le64_to_cpu(h.base);
 	seg->first = le64_to_cpu(h.first);
@@ -246,11 +241,9 @@ static int izo_log_identity(struct izo_log *log, struct fs_context *fc)
 		new.head.version = cpu_to_le32(IZO_KML_VERSION);
 		new.head.self = cpu_to_le16(1);
 		new.head.count = cpu_to_le16(1);
-		new.head.crc = cpu_to_le32(izo_crc_without(&new.head, sizeof(new.head),
-							   offsetof(typeof(new.head), crc)));
+		izo_crc_seal(&new.head, sizeof(new.head), &new.head.crc);
 		new.self.index = cpu_to_le16(1);
-		new.self.crc = cpu_to_le32(izo_crc_without(&new.self, sizeof(new.self),
-							   offsetof(typeof(new.self), crc)));
+		izo_crc_seal(&new.self, sizeof(new.self), &new.self.crc);
 		BUILD_BUG_ON(sizeof(new) != sizeof(head) + sizeof(self));
 		err = izo_area_make(log, IZO_REPLICAS_NAME, log->block_size, &new, sizeof(new));
 		head = new.head;
@@ -264,8 +257,8 @@ static int izo_log_identity(struct izo_log *log, struct fs_context *fc)
 		return err;
 	if (err || le64_to_cpu(head.magic) != IZO_REPLICAS_MAGIC || !head.self ||
 	    le16_to_cpu(head.self) > le16_to_cpu(head.count) || self.index != head.self ||
-	    le32_to_cpu(head.crc) != izo_crc_without(&head, sizeof(head), offsetof(typeof(head), crc)) ||
-	    le32_to_cpu(self.crc) != izo_crc_without(&self, sizeof(self), offsetof(typeof(self), crc)))
+	    !izo_crc_matches(&head, sizeof(head), &head.crc) ||
+	    !izo_crc_matches(&self, sizeof(self), &self.crc))
 		return invalfc(fc, ".intermezzo/*/replicas is damaged; restore it, or run mkizofs --clone on the unmounted cache");
 	import_uuid(&log->fileset, head.fileset);
 	import_uuid(&log->replica, self.uuid);
@@ -276,12 +269,8 @@ static int izo_log_identity(struct izo_log *log, struct fs_context *fc)
 
 static int izo_log_cache_bytes(struct izo_log *log, u64 *bytes)
 {
-	struct path root = {
-		.mnt = izo_sb(log->sb)->lower_mnt,
-		.dentry = izo_sb(log->sb)->lower_mnt->mnt_root,
-	};
 	struct kstatfs st;
-	int err = vfs_statfs(&root, &st);
+	int err = izo_lower_statfs(d_inode(log->sb->s_root), &st);
 
 	/* a tmpfs without a limit says 0 */
 	*bytes = st.f_blocks ? st.f_blocks * st.f_bsize : SZ_1G;

@@ -12,6 +12,7 @@
 #define IZO_DEBUG_SPLIT 1
 
 static int izo_debug;
+
 module_param_named(debug, izo_debug, int, 0444);
 MODULE_PARM_DESC(debug, "with CONFIG_INTERMEZZO_DEBUG: 1 breaks the log's atomicity, for tests");
 

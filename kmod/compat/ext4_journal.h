@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The journal of a mounted ext4 on a kernel without kernel-patch/series/.../03-ext4-journal.patch: jbd2
+ * The journal of a mounted ext4 on a kernel without 03-ext4-journal.patch of kernel-patch/series: jbd2
  * shows each journal in procfs and keeps it as the private data of that entry.
  */
 #ifndef IZO_COMPAT_EXT4_JOURNAL_H

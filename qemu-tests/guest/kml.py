@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The log of changes as Python values: kmod/uapi/linux/intermezzo_kml.h, strictly.
+"""The log of changes as Python values, strictly: docs/kml-format.md.
 
 `Log.of_mount()` reads it through a mount, `Log.of_cache()` from the files of a cache that is not mounted (but
 visible: loop-mounted as ext4).

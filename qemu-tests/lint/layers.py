@@ -24,15 +24,15 @@ class Rule(NamedTuple):
 OPEN_FILE = "llseek|fsync|fallocate|fadvise|copy_file|clone_file|dedupe_file|ioctl"
 
 RULES = [
-    Rule("kmod/uapi/*", "", r'#\s*include\s+(?!<linux/types\.h>)',
-         "a uapi header includes <linux/types.h> only"),
+    Rule("kmod/uapi/*", "", r'#\s*include\s+(?!<linux/(types|ioctl)\.h>)',
+         "a uapi header includes <linux/types.h> and <linux/ioctl.h> only"),
     Rule("kmod/*", "", r'#\s*include\s+"[^"]*(compat|\.\.)',
          "compat comes by forced include, the rest from kmod/ itself"),
     # Making the lower mount (super.c) and moving our own file position are no calls into the lower tree.
-    Rule("kmod/*", "kmod/lower.c", rf'\bvfs_(?!setpos|parse_fs|get_tree|create_mount|{OPEN_FILE})\w+\s*\(',
-         "only lower.c calls vfs_* with a dentry"),
-    Rule("kmod/[!fr]*.c", "kmod/lower.c", rf'\bvfs_({OPEN_FILE})\w*\s*\(',
-         "only file.c and readdir.c call vfs_* with an open file"),
+    Rule("kmod/*", "kmod/lower*.c", rf'\bvfs_(?!setpos|parse_fs|get_tree|create_mount|{OPEN_FILE})\w+\s*\(',
+         "only lower.c and lower_attr.c call vfs_* with a dentry"),
+    Rule("kmod/[!fr]*.c", "kmod/lo[gw]*_a*.c", rf'\bvfs_({OPEN_FILE})\w*\s*\(',
+         "only file.c, readdir.c and log_area.c call vfs_* with an open file"),
     Rule("kmod/*", "kmod/compat/*", r'\b(LINUX_VERSION_CODE|KERNEL_VERSION)\b',
          "version tests stay in compat/"),
     Rule("kmod/*.c", "", r'#\s*if.*\bCONFIG_', "no CONFIG_ in bodies: an empty inline in the header"),

@@ -66,7 +66,7 @@ struct izo_fid_xattr {
 #define IZO_KML_WHITEOUT	0x0002	/* RENAME: a whiteout was left in the old place */
 #define IZO_KML_WHOLE		0x0004	/* CLOSE: any part of the body may have changed */
 #define IZO_KML_RECOVERED	0x0008	/* CLOSE: written after a crash; implies WHOLE */
-#define IZO_KML_COMPLETE	0x0010	/* CREATE, MKNOD, SYMLINK: it had no name before (O_TMPFILE) */
+#define IZO_KML_COMPLETE	0x0010	/* made nameless before (O_TMPFILE) */
 #define IZO_KML_GROUPS_CUT	0x0020	/* the caller had more groups than fit */
 #define IZO_KML_XATTRS_CUT	0x0040	/* there are more attributes: fetch them with the body */
 
@@ -140,16 +140,16 @@ struct izo_kml_tail {
 
 /* Items: a header, @len bytes, and zero bytes up to a multiple of 8. */
 #define IZO_ITEM_PAD		0	/* zero bytes; last, at most once */
-#define IZO_ITEM_PLACE		1	/* struct izo_kml_place: the name made, removed or left */
+#define IZO_ITEM_PLACE		1	/* struct izo_kml_place: name made, removed, left */
 #define IZO_ITEM_TO		2	/* struct izo_kml_place: the new name of a RENAME */
-#define IZO_ITEM_HINT		3	/* struct izo_kml_place: one name of the object, perhaps stale */
-#define IZO_ITEM_ATTR		4	/* struct izo_kml_attr: of the object, after the change */
-#define IZO_ITEM_REPLACED	5	/* struct izo_kml_other: what stood at TO before the RENAME */
-#define IZO_ITEM_WHITEOUT	6	/* struct izo_kml_whiteout: what a RENAME left behind */
+#define IZO_ITEM_HINT		3	/* struct izo_kml_place: a name, perhaps stale */
+#define IZO_ITEM_ATTR		4	/* struct izo_kml_attr: after the change */
+#define IZO_ITEM_REPLACED	5	/* struct izo_kml_other: what stood at TO before */
+#define IZO_ITEM_WHITEOUT	6	/* struct izo_kml_whiteout: what was left behind */
 #define IZO_ITEM_TARGET		7	/* bytes: what a symbolic link says, no NUL */
-#define IZO_ITEM_XATTR		8	/* struct izo_kml_xattr; several in a record that makes an object */
-#define IZO_ITEM_GROUPS		9	/* __le32[]: supplementary groups of the caller, if any */
-#define IZO_ITEM_RANGES		10	/* struct izo_kml_range[]: what of the body a CLOSE changed */
+#define IZO_ITEM_XATTR		8	/* struct izo_kml_xattr; several at a birth */
+#define IZO_ITEM_GROUPS		9	/* __le32[]: supplementary groups of the caller */
+#define IZO_ITEM_RANGES		10	/* struct izo_kml_range[]: what a CLOSE changed */
 
 struct izo_kml_item {
 	__le16 type;
@@ -166,7 +166,7 @@ struct izo_kml_place {
 	__u8 name[];		/* to the end of the item: 1 to 255 bytes, no '/' and no NUL */
 };
 
-/* Fields of struct izo_kml_attr that the change set; a record that makes an object sets all it has. */
+/* Fields of struct izo_kml_attr that the change set; at a birth all that there are. */
 #define IZO_ATTR_MODE		0x0001
 #define IZO_ATTR_UID		0x0002
 #define IZO_ATTR_GID		0x0004
@@ -319,7 +319,7 @@ struct izo_kml_control {
  * @version: IZO_KML_VERSION
  * @crc: checksum of the structure with this field 0
  * @epoch: life of the log
- * @base: offset in the log of the first byte after this block, a multiple of the bytes that a segment holds
+ * @base: offset in the log of the first byte after this block: a multiple of what a segment holds
  * @first: offset of the first record that begins in this segment
  * @first_recno: its number
  */

@@ -19,7 +19,9 @@ from typing import Any, Callable
 
 from guest.disks import check_ext, make_ext4
 from guest.expect import equal, name_of, provokes, start_child
-from guest.subject import FILESET, FSTYPE, mounted
+from guest.kml import Log
+from guest.replay import check, snapshot
+from guest.subject import FILESET, FSTYPE, IS_INTERMEZZO, mounted
 from guest.syscalls import (FALLOC_COLLAPSE, FALLOC_INSERT, FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_ZERO,
                             RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT, fallocate, link_open_file,
                             rename)
@@ -278,11 +280,13 @@ def keep_storming(root: str, seed: int, end: float) -> None:
 
 @provokes(r"runner\.py.*segfault")
 def test_storm_of_processes_in_one_tree(disk: str) -> None:
-    """Six processes rename, link and write in one tree: no deadlock, no kernel complaint, a clean disk."""
+    """Six processes rename, link and write in one tree: no deadlock, no kernel complaint, a clean disk, and a
+    log that makes the tree."""
     seed = int(os.environ.get("IZO_FUZZ_SEED", "1"))
     make_ext4(disk)
     with mounted(disk, FILESET) as folder:
         root = f"{folder}/tree"
+        baseline = snapshot(folder) if IS_INTERMEZZO else {}
         os.mkdir(root)
         os.chmod(root, 0o777)
         children, end = [], time.monotonic() + 15
@@ -295,6 +299,9 @@ def test_storm_of_processes_in_one_tree(disk: str) -> None:
         for child in children:
             equal(os.waitpid(child, 0)[1], 0, "a supervisor of the storm")
         manifest(root)
+        if IS_INTERMEZZO:
+            model = check(baseline, Log.of_mount(folder), folder)
+            print(f"storm: {model.records} records: {model.counts}", flush=True)
     check_ext(disk)
 
 
@@ -307,6 +314,7 @@ def test_random_operations_give_the_same_on_both(disk: str, second_disk: str) ->
     make_ext4(second_disk, "-b", "4096")
     with mounted(disk, fstype="ext4") as one, mounted(second_disk, FILESET) as two:
         sides = Side(f"{one}/tree"), Side(f"{two}/tree")
+        baseline = snapshot(two) if IS_INTERMEZZO else {}
         for side in sides:
             os.mkdir(side.root)
             os.chmod(side.root, 0o777)
@@ -314,6 +322,9 @@ def test_random_operations_give_the_same_on_both(disk: str, second_disk: str) ->
         for side in sides:
             side.close_all()
         compare(*sides, f"seed {seed} at the end")
+        if IS_INTERMEZZO:
+            model = check(baseline, Log.of_mount(two), two)
+            print(f"fuzz: {model.records} records: {model.counts}", flush=True)
     with mounted(disk, fstype="ext4") as one, mounted(second_disk, FILESET) as two:
         compare(Side(f"{one}/tree"), Side(f"{two}/tree"), f"seed {seed} after a new mount")
     for device in (disk, second_disk):
