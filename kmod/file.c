@@ -33,7 +33,7 @@ static void izo_file_attach(struct file *file, struct file *lower)
 	file->f_mode |= lower->f_mode & IZO_INHERITED_FMODE;
 	/*
 	 * sync_file_range(2), fadvise(2), cachestat(2) act on the mapping that has the pages. Not
-	 * over tmpfs: mmap(2) takes a file with its mapping for one of its own, and our inode with it.
+	 * over tmpfs: mmap(2) would take our inode for one of tmpfs's by its mapping.
 	 */
 	if (izo_lower_sb(file_inode(file)->i_sb)->s_bdev)
 		file->f_mapping = lower->f_mapping;
@@ -178,6 +178,8 @@ static ssize_t izo_write_iter(struct kiocb *iocb, struct iov_iter *from)
 	if (ret)
 		return ret;
 	ret = izo_body_dirty(inode, iocb->ki_flags & IOCB_NOWAIT);
+	if (!ret && iocb->ki_flags & (IOCB_DIRECT | IOCB_DSYNC))
+		ret = izo_body_entry_commit(inode, iocb->ki_flags & IOCB_NOWAIT);
 	if (!ret)
 		ret = backing_file_write_iter(izo_lower_file(file), from, iocb, iocb->ki_flags,
 					      &ctx);
@@ -241,7 +243,9 @@ static ssize_t izo_splice_write(struct pipe_inode_info *pipe, struct file *out, 
  */
 int izo_fsync(struct file *file, loff_t start, loff_t end, int datasync)
 {
-	return vfs_fsync_range(izo_lower_file(file), start, end, datasync);
+	int err = izo_body_entry_commit(file_inode(file), false);
+
+	return err ? err : vfs_fsync_range(izo_lower_file(file), start, end, datasync);
 }
 
 static int izo_mmap(struct file *file, struct vm_area_struct *vma)

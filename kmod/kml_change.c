@@ -40,6 +40,8 @@ static size_t izo_change_room(const struct izo_change *c)
 		if (c->op == IZO_KML_SYMLINK)
 			room += IZO_ITEM_ROOM(PATH_MAX);
 	}
+	if (c->flags & IZO_KML_WHITEOUT)
+		room += IZO_BIRTH_XATTRS;
 	if (c->op == IZO_KML_RENAME)
 		room += IZO_PLACE_ROOM + IZO_ITEM_ROOM(sizeof(struct izo_kml_other)) +
 			IZO_ITEM_ROOM(sizeof(struct izo_kml_whiteout));
@@ -236,18 +238,26 @@ static void izo_put_ranges(struct izo_change *c, struct izo_record *r)
 	}
 }
 
+static void izo_put_other(struct izo_log *log, struct izo_record *r, const struct inode *inode)
+{
+	struct izo_kml_other *o = izo_record_item(r, IZO_ITEM_REPLACED, sizeof(*o));
+	struct timespec64 mtime = inode_get_mtime(izo_lower(inode));
+
+	if (!o)
+		return;
+	izo_fid_put(log, inode, &o->fid);
+	o->nlink = cpu_to_le32(izo_lower(inode)->i_nlink);
+	o->mtime = cpu_to_le64(mtime.tv_sec);
+	o->mtime_nsec = cpu_to_le32(mtime.tv_nsec);
+}
+
 static void izo_put_rename(struct izo_log *log, struct izo_change *c, struct izo_record *r)
 {
 	izo_put_place(log, r, IZO_ITEM_TO, c->to_dir, c->to_name);
-	izo_put_attr(r, izo_lower(c->object), IZO_ATTR_CTIME);
-	if (c->replaced) {
-		struct izo_kml_other *o = izo_record_item(r, IZO_ITEM_REPLACED, sizeof(*o));
-
-		if (o) {
-			izo_fid_put(log, c->replaced, &o->fid);
-			o->nlink = cpu_to_le32(izo_lower(c->replaced)->i_nlink);
-		}
-	}
+	/* a directory that moves to another parent is itself written */
+	izo_put_attr(r, izo_lower(c->object), IZO_ATTR_CTIME | IZO_ATTR_MTIME);
+	if (c->replaced)
+		izo_put_other(log, r, c->replaced);
 	if (c->flags & IZO_KML_WHITEOUT) {
 		struct inode *left = c->lower ? d_inode(c->lower) : NULL;
 		struct izo_kml_whiteout *w = izo_record_item(r, IZO_ITEM_WHITEOUT, sizeof(*w));
@@ -256,6 +266,8 @@ static void izo_put_rename(struct izo_log *log, struct izo_change *c, struct izo
 			izo_fid_put_new(log, left, &w->fid);
 			izo_fill_attr(&w->attr, left, IZO_ATTR_MODE | IZO_ATTR_UID | IZO_ATTR_GID |
 				      IZO_ATTR_RDEV | IZO_ATTR_MTIME | IZO_ATTR_CTIME);
+			/* it inherits the directory's default ACL */
+			izo_put_birth_xattrs(c, r);
 		}
 	}
 }
@@ -435,6 +447,8 @@ int izo_log_begin_in(struct izo_ctx *ctx, struct izo_log *log)
 	ctx->log = log;
 	ctx->buf = NULL;
 	ctx->handle = NULL;
+	if (ctx->change.dir)
+		ctx->change.dir_mtime = inode_get_mtime(izo_lower(ctx->change.dir));
 	ctx->size = ctx->change.op ? izo_change_room(&ctx->change) : 0;
 	err = izo_log_reserve(ctx, ctx->size);
 	if (!err && ctx->size && ctx->reserved) {
@@ -469,6 +483,28 @@ int izo_log_begin(struct izo_ctx *ctx)
 	log = smp_load_acquire(&izo_sb(ctx->sb)->log);
 	ctx->log = NULL;
 	return log && izo_is_recorded(ctx) ? izo_log_begin_in(ctx, log) : 0;
+}
+
+/*
+ * A change that failed may have touched its directory all the same: ext4 takes a whiteout back that
+ * it had not put yet. Then that is the change. Returns false if nothing happened.
+ */
+static bool izo_only_touched(struct izo_change *c)
+{
+	struct timespec64 mtime;
+
+	if (!c->dir)
+		return false;
+	mtime = inode_get_mtime(izo_lower(c->dir));
+	if (timespec64_equal(&mtime, &c->dir_mtime))
+		return false;
+	*c = (struct izo_change){
+		.op = IZO_KML_SETATTR,
+		.object = c->dir,
+		.valid = IZO_ATTR_MTIME,
+		.old_mode = c->dir->i_mode,
+	};
+	return true;
 }
 
 /* For tests only: an operation and its record in two transactions, as a crash check must notice. */
@@ -506,7 +542,7 @@ int izo_log_end(struct izo_ctx *ctx, int err)
 		izo_log_fail(ctx->log, "a change and its record came apart", err2);
 	} else if (!err && !ctx->reserved) {
 		err2 = izo_log_store_overflow(ctx);
-	} else if (!err && ctx->change.op) {
+	} else if (ctx->reserved && ctx->change.op && (!err || izo_only_touched(&ctx->change))) {
 		err2 = izo_log_split(ctx);
 		if (!err2) {
 			izo_encode(ctx, &r);

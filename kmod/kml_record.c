@@ -235,7 +235,7 @@ static bool izo_item_ok(u16 type, const void *data, size_t len)
 	case IZO_ITEM_REPLACED:
 		return len == sizeof(struct izo_kml_other) &&
 		       izo_fid_ok(&((const struct izo_kml_other *)data)->fid) &&
-		       !((const struct izo_kml_other *)data)->zero;
+		       izo_time_ok(((const struct izo_kml_other *)data)->mtime_nsec);
 	case IZO_ITEM_WHITEOUT:
 		return len == sizeof(struct izo_kml_whiteout) &&
 		       izo_fid_ok(&((const struct izo_kml_whiteout *)data)->fid) &&
@@ -273,8 +273,8 @@ static const struct izo_op_form {
 	[IZO_KML_UNLINK] = { IZO_HAS(PLACE), 0 },
 	[IZO_KML_RMDIR] = { IZO_HAS(PLACE), 0 },
 	[IZO_KML_RENAME] = { IZO_HAS(PLACE) | IZO_HAS(TO),
-			     IZO_HAS(ATTR) | IZO_HAS(REPLACED) | IZO_HAS(WHITEOUT),
-			     IZO_KML_EXCHANGE | IZO_KML_WHITEOUT },
+			     IZO_HAS(ATTR) | IZO_HAS(REPLACED) | IZO_HAS(WHITEOUT) | IZO_HAS(XATTR),
+			     IZO_KML_EXCHANGE | IZO_KML_WHITEOUT | IZO_KML_XATTRS_CUT },
 	[IZO_KML_SETATTR] = { IZO_HAS(ATTR), IZO_HAS(HINT) },
 	[IZO_KML_SETXATTR] = { IZO_HAS(XATTR), IZO_HAS(ATTR) | IZO_HAS(HINT) },
 	[IZO_KML_REMOVEXATTR] = { IZO_HAS(XATTR), IZO_HAS(ATTR) | IZO_HAS(HINT) },
@@ -303,6 +303,8 @@ static bool izo_items_fit(const struct izo_kml_head *h, u32 seen, u32 xattrs)
 		return xattrs == 1;
 	case IZO_KML_RENAME:
 		if (flags & IZO_KML_EXCHANGE && !(seen & IZO_HAS(REPLACED)))
+			return false;
+		if (xattrs && !(flags & IZO_KML_WHITEOUT))
 			return false;
 		return !(flags & IZO_KML_WHITEOUT) == !(seen & IZO_HAS(WHITEOUT));
 	case IZO_KML_CLOSE:

@@ -82,6 +82,8 @@ static int izo_lml_add(struct izo_ctx *ctx, struct izo_dirty *d, struct inode *i
 		return -EAGAIN;
 	d->inode = inode;
 	d->open = true;
+	d->tid = ctx->tid;
+	d->was_empty = !i_size_read(izo_lower(inode));
 	err = izo_put_entry(ctx, d);
 	if (err) {
 		__clear_bit(d->slot, log->slots);
@@ -379,6 +381,35 @@ int izo_body_dirty(struct inode *inode, bool nowait)
 }
 
 /**
+ * izo_body_entry_commit - a file's data is about to be forced out: its entry must be there first
+ * @inode: upper inode
+ * @nowait: return -EAGAIN rather than wait
+ *
+ * Only data that replaces older data can be seen without a commit of the cache's journal.
+ *
+ * Context: no handle. Waits for a commit the first time.
+ * Return: 0 or a negative errno.
+ */
+int izo_body_entry_commit(struct inode *inode, bool nowait)
+{
+	struct izo_log *log = izo_sb(inode->i_sb)->log;
+	bool wait = false;
+	tid_t tid = 0;
+
+	if (!log || !log->journal)
+		return 0;
+	spin_lock(&inode->i_lock);
+	if (izo_i(inode)->dirty && !izo_i(inode)->dirty->was_empty) {
+		tid = izo_i(inode)->dirty->tid;
+		wait = true;
+	}
+	spin_unlock(&inode->i_lock);
+	if (!wait || jbd2_transaction_committed(log->journal, tid))
+		return 0;
+	return nowait ? -EAGAIN : jbd2_complete_transaction(log->journal, tid);
+}
+
+/**
  * izo_body_named - a file that had no name is about to get one
  * @inode: upper inode, locked
  *
@@ -396,6 +427,7 @@ int izo_body_named(struct inode *inode)
 	izo_body_changed(inode, 0, 0);
 	return err;
 }
+
 /**
  * izo_body_mapped - a file gets a shared mapping that can be written
  * @inode: upper inode, open for writing by the caller

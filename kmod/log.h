@@ -194,6 +194,8 @@ struct izo_log {
  * @nranges: of @ranges, sorted and apart
  * @version: change counter of the lower inode when @mapped was set
  * @seen: as in the record of its CLOSE
+ * @tid: transaction of its entry
+ * @was_empty: it had no data when it was listed: none can be overwritten
  * @ranges: parts changed since its last CLOSE
  *
  * Ranges and flags are protected by the upper inode's i_lock, the rest by log->lml_lock.
@@ -210,6 +212,8 @@ struct izo_dirty {
 	unsigned int nranges;
 	u64 version;
 	u64 seen;
+	tid_t tid;
+	bool was_empty;
 	struct {
 		u64 start;
 		u64 end;
@@ -264,6 +268,7 @@ int izo_fid_find(struct izo_log *log, struct inode *inode);
 int izo_body_dirty(struct inode *inode, bool nowait);
 void izo_body_changed(struct inode *inode, loff_t start, loff_t end);
 int izo_body_named(struct inode *inode);
+int izo_body_entry_commit(struct inode *inode, bool nowait);
 int izo_body_mapped(struct inode *inode);
 void izo_body_resized(struct inode *inode, loff_t from, loff_t to);
 void izo_body_closed(struct inode *inode, struct dentry *hint);

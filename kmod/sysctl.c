@@ -31,6 +31,7 @@ static struct ctl_table izo_table[] = {
 		.extra2		= SYSCTL_ONE,
 	},
 };
+
 static struct ctl_table_header *izo_header;
 
 /**

@@ -136,6 +136,7 @@ struct izo_inode {
  * @fid: the object's FID where there is no upper inode
  * @lower: lower dentry of the object where the record needs it
  * @dir: upper directory of @name
+ * @dir_mtime: its modification time before
  * @name: the name made, removed or left
  * @to_dir: upper directory of @to_name
  * @to_name: the new name of a rename
@@ -157,6 +158,7 @@ struct izo_change {
 	const struct izo_fid *fid;
 	struct dentry *lower;
 	struct inode *dir;
+	struct timespec64 dir_mtime;
 	const struct qstr *name;
 	struct inode *to_dir;
 	const struct qstr *to_name;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The journal of a mounted ext4 on a kernel without 03-ext4-journal.patch of kernel-patch/series: jbd2
- * shows each journal in procfs and keeps it as the private data of that entry.
+ * The journal of a mounted ext4 on a kernel without 03-ext4-journal.patch of kernel-patch.
+ * jbd2 shows each journal in procfs and keeps it as the private data of that entry.
  */
 #ifndef IZO_COMPAT_EXT4_JOURNAL_H
 #define IZO_COMPAT_EXT4_JOURNAL_H

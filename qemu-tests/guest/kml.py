@@ -20,7 +20,7 @@ CONTROL = struct.Struct("<8sII16s16sQIIQQIHH32x")
 SEGMENT = struct.Struct("<8sIIQQQQ16x")
 LML_ENTRY = struct.Struct("<IIQIHHQQQIIQ")
 RCVD_SLOT = struct.Struct("<II16sQQQQII8x")
-PLACE, ATTR, OTHER = struct.Struct("<QIHHQII"), struct.Struct("<IIIIIIIIIIQQqqq"), struct.Struct("<QIHHII")
+PLACE, ATTR, OTHER = struct.Struct("<QIHHqII"), struct.Struct("<IIIIIIIIIIQQqqq"), struct.Struct("<QIHHIIq")
 RECORD_MAX = 128 << 10
 
 FILLER = 1
@@ -77,7 +77,7 @@ class Record:
     to: Place | None = None
     hint: Place | None = None
     attr: dict[str, int] = field(default_factory=dict)
-    replaced: tuple[Fid, int] | None = None
+    replaced: tuple[Fid, int, int] | None = None
     whiteout: tuple[Fid, dict[str, int]] | None = None
     target: bytes | None = None
     xattrs: dict[str, bytes] = field(default_factory=dict)
@@ -130,8 +130,7 @@ def _place(data: bytes) -> Place:
     name = data[PLACE.size:]
     if zero2 or not 1 <= len(name) <= 255 or b"/" in name or b"\0" in name or name in (b".", b".."):
         raise Corrupt(f"place {name!r}")
-    return Place(_fid(ino, generation, replica, zero), name, _ns(struct.unpack("<q", struct.pack(
-        "<Q", seconds))[0], nsec))
+    return Place(_fid(ino, generation, replica, zero), name, _ns(seconds, nsec))
 
 
 def _attr(data: bytes) -> dict[str, int]:
@@ -175,8 +174,8 @@ def _add_item(record: Record, kind: str, data: bytes) -> None:
     elif kind == "attr":
         record.attr = _attr(data)
     elif kind == "replaced":
-        *fid, nlink, _ = OTHER.unpack(data)
-        record.replaced = (_fid(*fid), nlink)
+        *fid, nlink, nsec, seconds = OTHER.unpack(data)
+        record.replaced = (_fid(*fid), nlink, _ns(seconds, nsec))
     elif kind == "whiteout":
         record.whiteout = (_fid(*struct.unpack_from("<QIHH", data)), _attr(data[16:]))
     elif kind == "target":
@@ -300,11 +299,13 @@ class Log:
         while os.path.exists(f"{folder}/kml.{number}"):
             with open(f"{folder}/kml.{number}", "rb") as stream:
                 content = stream.read()
+            number += 1
+            if len(content) != size:  # it was being made
+                continue
             magic, version, crc, its_epoch, base, first, first_recno = SEGMENT.unpack_from(content)
-            if (magic == SEGMENT_MAGIC and its_epoch == epoch and len(content) == size
+            if (magic == SEGMENT_MAGIC and its_epoch == epoch
                     and _crc_without(content[:SEGMENT.size], 12) == crc):
                 segments[base] = (first, first_recno, content[block_size:])
-            number += 1
         base = max(segments)
         chain = [base]
         while base - (size - block_size) in segments and segments[base][0] > trimmed:

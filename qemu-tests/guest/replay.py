@@ -18,7 +18,7 @@ import struct
 from dataclasses import dataclass, field
 from typing import Callable
 
-from guest.kml import ROOT, Fid, Log, Record
+from guest.kml import EXCHANGE, ROOT, Fid, Log, Record
 
 # kmod/class.c
 ROOT_LOCALS = ("etc/fstab", "etc/machine-id", "lost+found", "run", "tmp", "var/cache", "var/intermezzo-*",
@@ -235,7 +235,6 @@ class Model:
     _rmdir = _unlink
 
     def _rename(self, record: Record) -> None:
-        from guest.kml import EXCHANGE
         standing = self._dir(record.to.dir).names.get(record.to.name)
         told = record.replaced[0] if record.replaced else None
         if standing != told:
@@ -245,12 +244,14 @@ class Model:
             self._take(record.to, standing)
             if record.flags & EXCHANGE:
                 self._put(record.place, standing)
+                self._object(standing).mtime = record.replaced[2]
             else:
                 self._links(standing, record.replaced[1])
         self._put(record.to, record.object)
+        _set_attr(self._object(record.object), record.attr)
         if record.whiteout:
             fid, attr = record.whiteout
-            self.tree[fid] = node = Node(0, 0, 0, 1)
+            self.tree[fid] = node = Node(0, 0, 0, 1, xattrs=dict(record.xattrs))
             _set_attr(node, attr)
             self._put(record.place, fid)
         # the old directory's time once more: both may be one
@@ -295,7 +296,8 @@ class Model:
                 if name == "mtime" and stat.S_ISFIFO(its.mode):  # what goes through a pipe is nobody's
                     continue
                 if one != two and not (name == "content" and one is None):
-                    found.append(f"{fid}: {name} is {_shown(two, one)}, the log says {_shown(one, two)}")
+                    found.append(f"{stat.filemode(its.mode)} {fid}: {name} is {_shown(two, one)}, "
+                                 f"the log says {_shown(one, two)}")
         return found
 
 

@@ -145,9 +145,9 @@ struct izo_kml_tail {
 #define IZO_ITEM_HINT		3	/* struct izo_kml_place: a name, perhaps stale */
 #define IZO_ITEM_ATTR		4	/* struct izo_kml_attr: after the change */
 #define IZO_ITEM_REPLACED	5	/* struct izo_kml_other: what stood at TO before */
-#define IZO_ITEM_WHITEOUT	6	/* struct izo_kml_whiteout: what was left behind */
+#define IZO_ITEM_WHITEOUT	6	/* struct izo_kml_whiteout: left behind; its XATTRs are there too */
 #define IZO_ITEM_TARGET		7	/* bytes: what a symbolic link says, no NUL */
-#define IZO_ITEM_XATTR		8	/* struct izo_kml_xattr; several at a birth */
+#define IZO_ITEM_XATTR		8	/* struct izo_kml_xattr; any number at a birth */
 #define IZO_ITEM_GROUPS		9	/* __le32[]: supplementary groups of the caller */
 #define IZO_ITEM_RANGES		10	/* struct izo_kml_range[]: what a CLOSE changed */
 
@@ -181,8 +181,8 @@ struct izo_kml_place {
 
 /*
  * What the object's inode has after the change; fields not in @valid are 0. Owners are numbers of
- * the initial user namespace; @mode has the type; @rdev is major << 32 | minor; @fsflags are those of
- * FS_IOC_GETFLAGS that a user may set; times are seconds (signed) and nanoseconds since 1970.
+ * the initial user namespace; @mode has the type; @rdev is major << 32 | minor; @fsflags are what
+ * FS_IOC_GETFLAGS gives and a user may set; times are seconds (signed) and nanoseconds since 1970.
  */
 struct izo_kml_attr {
 	__le32 valid;
@@ -202,11 +202,12 @@ struct izo_kml_attr {
 	__le64 atime;
 };
 
-/* Another object that the change touched, and the links it has left. */
+/* Another object that the change touched, the links it has left and its modification time. */
 struct izo_kml_other {
 	struct izo_fid fid;
 	__le32 nlink;
-	__le32 zero;
+	__le32 mtime_nsec;
+	__le64 mtime;		/* seconds since 1970, signed */
 };
 
 struct izo_kml_whiteout {
@@ -245,7 +246,7 @@ struct izo_kml_range {
  * @first_recno: its number
  * @flags: IZO_KML_H_*
  *
- * In .intermezzo/FILESET/kml offsets of the file are offsets of the log, the header stands at 0, and
+ * In .intermezzo/FILESET/kml offsets of the file are those of the log, the header stands at 0, and
  * what lies between it and @first is gone (reading it fails with ENODATA, SEEK_DATA skips it). In a
  * copy the record at @first follows the header at once.
  */

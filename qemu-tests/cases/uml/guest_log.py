@@ -123,6 +123,9 @@ def test_renames(disk: str) -> None:
         record = fs.one(lambda: rename(fs.path("b"), fs.path("left"), RENAME_WHITEOUT), "rename")
         equal((record.flags & WHITEOUT, record.whiteout[1]["rdev"]), (WHITEOUT, 0), "whiteout")
         fs.none(lambda: rename(fs.path("left"), fs.path("left"), 0))
+        fs.write("c/f/child")
+        os.mkdir(fs.path("source"))
+        expect_errno(errno.ENOTEMPTY, rename, fs.path("source"), fs.path("c/f"), RENAME_WHITEOUT)
 
 
 @intermezzo_only
@@ -167,6 +170,9 @@ def test_extended_attributes_and_acls(disk: str) -> None:
         fs.one(lambda: os.chmod(fs.path("f"), 0o640), "setattr")
         fs.one(lambda: setfacl("-b", fs.path("f")), "removexattr")
         fs.one(lambda: setfacl("-d", "-m", "u:7:rwx", fs.path("d")), "setxattr")
+        os.mkdir(fs.path("d/moved"))
+        record = fs.one(lambda: rename(fs.path("d/moved"), fs.path("moved"), RENAME_WHITEOUT), "rename")
+        equal(list(record.xattrs), ["system.posix_acl_access"], "of the whiteout")
         record = fs.one(lambda: os.mkdir(fs.path("d/e")), "mkdir")
         equal(sorted(record.xattrs), ["system.posix_acl_access", "system.posix_acl_default"], "inherited")
 
