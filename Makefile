@@ -27,7 +27,7 @@ deps: ## install the Debian packages that are missing (prints them first)
 test: deps ## everything that must pass: builds, lint, host, UML and QEMU tests; a table of times at the end
 	@qemu-tests/run-stages
 
-test-full: deps ## the same with ten minutes of fuzzing instead of one
+test-full: deps ## the same with ten minutes of fuzzing instead of one and 2,000 power cuts
 	@qemu-tests/run-stages --full
 
 demo: deps ## boot Debian on rootfstype=intermezzo in QEMU and show what works today
@@ -44,6 +44,11 @@ uml-test: deps ## file system tests in User-mode Linux under lockdep and KASAN
 
 qemu-test: deps ## boot tests in QEMU
 	@qemu-tests/run-stages qemu-test
+
+# IZO_STORM_SECONDS= and IZO_STORM_SEED= are for the test.
+storm: deps ## ten minutes of changes, kills, freezes and full disks under a lockdep kernel (built when first asked for)
+	@export IZO_BZIMAGE="$$(kernel-patch/build-kernel lockdep)/bzImage" IZO_STORM_SECONDS="$${IZO_STORM_SECONDS:-600}" && \
+	    CASE=log_storm qemu-tests/run-stages qemu-test
 
 qemu-shell: deps ## a root shell in a QEMU guest whose root is intermezzo
 	@qemu-tests/qemu-shell
@@ -67,4 +72,4 @@ initramfs: deps ## build the BusyBox initramfs
 clean: ## remove what `make module` left in kmod/ (the cache is kept; its path is on top of this file)
 	@rm -rf kmod/{.tmp_versions,Module.symvers,modules.order} kmod/*.{o,ko,mod,mod.c} kmod/.*.{o,cmd,d}
 
-.PHONY: help deps test test-full demo lint host-test uml-test qemu-test qemu-shell kernel patch module image initramfs clean
+.PHONY: help deps test test-full demo lint host-test uml-test qemu-test storm qemu-shell kernel patch module image initramfs clean

@@ -71,32 +71,57 @@ static int izo_put_entry(struct izo_ctx *ctx, const struct izo_dirty *d)
 				    false);
 }
 
-/* List a file; lml_lock and a handle are held. Returns -EAGAIN with no entry free. */
-static int izo_lml_add(struct izo_ctx *ctx, struct izo_dirty *d, struct inode *inode)
+/* A listed file is being changed; lml_lock is held. */
+static void izo_link_dirty(struct izo_log *log, struct izo_dirty *d)
 {
-	struct izo_log *log = ctx->log;
-	int err;
-
-	d->slot = izo_take_slot(log, ctx->tid);
-	if (d->slot == log->nslots)
-		return -EAGAIN;
-	d->inode = inode;
-	d->open = true;
-	d->tid = ctx->tid;
-	d->was_empty = !i_size_read(izo_lower(inode));
-	err = izo_put_entry(ctx, d);
-	if (err) {
-		__clear_bit(d->slot, log->slots);
-		return err;
-	}
-	__clear_bit(d->slot, log->stale);
-	ihold(inode);
+	ihold(d->inode);
 	list_add_tail(&d->link, &log->dirty);
 	log->ndirty++;
-	spin_lock(&inode->i_lock);
-	izo_i(inode)->dirty = d;
-	spin_unlock(&inode->i_lock);
-	return 0;
+	spin_lock(&d->inode->i_lock);
+	izo_i(d->inode)->dirty = d;
+	spin_unlock(&d->inode->i_lock);
+}
+
+/*
+ * List a file, within a handle; the lock is not held while the entry is written, which may have to
+ * wait for the journal. *@d is NULL if it was taken over. Returns -EAGAIN with no entry free.
+ */
+static int izo_lml_add(struct izo_ctx *ctx, struct izo_dirty **d, struct inode *inode)
+{
+	struct izo_log *log = ctx->log;
+	struct izo_dirty *new = *d;
+	bool listed;
+	int err;
+
+	mutex_lock(&log->lml_lock);
+	listed = izo_i(inode)->dirty;
+	if (listed)
+		WRITE_ONCE(izo_i(inode)->dirty->open, true);
+	else
+		new->slot = izo_take_slot(log, ctx->tid);
+	mutex_unlock(&log->lml_lock);
+	if (listed)
+		return 0;
+	if (new->slot == log->nslots)
+		return -EAGAIN;
+	new->inode = inode;
+	new->open = true;
+	new->tid = ctx->tid;
+	new->was_empty = !i_size_read(izo_lower(inode));
+	err = izo_put_entry(ctx, new);
+
+	mutex_lock(&log->lml_lock);
+	if (err || izo_i(inode)->dirty) {
+		/* an error, or somebody else was faster: the entry is one too many */
+		__set_bit(new->slot, log->stale);
+		if (!err)
+			WRITE_ONCE(izo_i(inode)->dirty->open, true);
+	} else {
+		izo_link_dirty(log, new);
+		*d = NULL;
+	}
+	mutex_unlock(&log->lml_lock);
+	return err;
 }
 
 /* Take a file off the list; lml_lock is held. Its reference is the caller's now. */
@@ -123,28 +148,37 @@ static bool izo_is_changing(struct inode *inode)
 	return changing;
 }
 
-/* Zero the stale entries of one block on the cache. */
+/*
+ * Zero the stale entries of one block on the cache. They are nobody's until then: the lock is not
+ * held while they are written, which may have to wait for the journal.
+ */
 static int izo_free_block(struct izo_log *log, unsigned int block)
 {
 	static const struct izo_lml_entry none;
 	unsigned int from = block * izo_per_block(log), end = from + izo_per_block(log);
 	struct izo_ctx ctx = { .sb = log->sb, .log = log };
-	unsigned int slot;
 	int err = log->ops->start(&ctx, 1), err2;
 
 	if (err)
 		return err;
-	mutex_lock(&log->lml_lock);
-	for (slot = find_next_bit(log->stale, end, from); slot < end && !err;
-	     slot = find_next_bit(log->stale, end, slot + 1)) {
+	for (unsigned int slot = from; slot < end && !err; slot++) {
+		bool stale;
+
+		mutex_lock(&log->lml_lock);
+		slot = find_next_bit(log->stale, end, slot);
+		stale = slot < end;
+		mutex_unlock(&log->lml_lock);
+		if (!stale)
+			break;
 		err = log->ops->write(&ctx, &log->lml, slot * sizeof(none), &none, sizeof(none),
 				      false);
-		if (!err) {
-			__clear_bit(slot, log->stale);
-			__clear_bit(slot, log->slots);
-		}
+		if (err)
+			break;
+		mutex_lock(&log->lml_lock);
+		__clear_bit(slot, log->stale);
+		__clear_bit(slot, log->slots);
+		mutex_unlock(&log->lml_lock);
 	}
-	mutex_unlock(&log->lml_lock);
 	err2 = log->ops->detach(&ctx);
 	if (!err)
 		err = err2;
@@ -232,12 +266,15 @@ static void izo_close_waiting(struct izo_log *log)
 	}
 }
 
+/* Write closed files out. Returns -EAGAIN if there may be more of them, 0, or another errno. */
 static int izo_write_out(struct izo_log *log)
 {
 	struct inode *inodes[IZO_LML_BATCH];
 	unsigned int count = izo_collect(log, false, inodes);
 	int err = 0;
 
+	for (unsigned int i = 0; i < count; i++)
+		filemap_flush(izo_lower(inodes[i])->i_mapping);
 	for (unsigned int i = 0; i < count; i++) {
 		int err2 = filemap_write_and_wait(izo_lower(inodes[i])->i_mapping);
 
@@ -260,6 +297,11 @@ static int izo_lml_make_room(struct izo_log *log)
 	return err ? err : -ENFILE;
 }
 
+static bool izo_lml_is_filling(const struct izo_log *log)
+{
+	return READ_ONCE(log->ndirty) > log->nslots / 2;
+}
+
 /**
  * izo_lml_work - write what had to wait, free what is done (work item)
  * @work: in the log
@@ -270,6 +312,9 @@ void izo_lml_work(struct work_struct *work)
 	bool more;
 
 	izo_close_waiting(log);
+	/* in time, so that nobody has to wait for an entry */
+	while (izo_lml_is_filling(log) && izo_write_out(log) == -EAGAIN)
+		izo_free_clean(log);
 	izo_free_clean(log);
 	mutex_lock(&log->lml_lock);
 	more = log->ndirty || !bitmap_empty(log->stale, log->nslots);
@@ -316,17 +361,12 @@ static int izo_list_body(struct izo_ctx *ctx, struct inode *inode)
 	if (!err && ctx->log && ctx->reserved) {
 		struct izo_log *log = ctx->log;
 
-		mutex_lock(&log->lml_lock);
-		if (izo_i(inode)->dirty) {
-			WRITE_ONCE(izo_i(inode)->dirty->open, true);
-		} else {
-			err = izo_lml_add(ctx, d, inode);
-			if (!err)
-				d = NULL;
-		}
-		mutex_unlock(&log->lml_lock);
-		if (!d && !test_bit(IZO_LOG_STOPPED, &log->state))
+		err = izo_lml_add(ctx, &d, inode);
+		if (!d && !test_bit(IZO_LOG_STOPPED, &log->state)) {
 			queue_delayed_work(system_unbound_wq, &log->lml_work, IZO_LML_INTERVAL);
+			if (izo_lml_is_filling(log))
+				mod_delayed_work(system_unbound_wq, &log->lml_work, 0);
+		}
 	}
 	err = izo_log_end(ctx, err);
 	kfree(d);

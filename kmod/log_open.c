@@ -25,9 +25,9 @@
 #define IZO_SEGMENT_PART	1024
 #define IZO_SEGMENT_LEAST	SZ_256K
 #define IZO_SEGMENT_MOST	SZ_4M
-#define IZO_LML_PART		2048
-#define IZO_LML_LEAST		SZ_64K
-#define IZO_LML_MOST		SZ_1M
+#define IZO_LML_PART		256
+#define IZO_LML_LEAST		SZ_256K
+#define IZO_LML_MOST		SZ_4M
 #define IZO_LIMIT_PART		8
 #define IZO_LIMIT_LEAST		8	/* segments */
 #define IZO_LIMIT_MOST		SZ_1G

@@ -155,6 +155,7 @@ class Model:
         self.tree = baseline
         self.records = 0
         self.counts: dict[str, int] = {}
+        self.bytes: dict[str, int] = {}
 
     def _dir(self, fid: Fid) -> Node:
         node = self.tree.get(fid)
@@ -205,7 +206,11 @@ class Model:
         except (AttributeError, TypeError) as error:
             raise Diverged(f"{record}: an item is missing: {error}") from error
         self.records += 1
-        self.counts[record.op] = self.counts.get(record.op, 0) + 1
+        # what a refused whiteout leaves is no call of anybody's
+        touched = record.op == "setattr" and not record.hint and sorted(record.attr) == ["ctime", "mtime"]
+        kind = "touched" if touched else record.op
+        self.counts[kind] = self.counts.get(kind, 0) + 1
+        self.bytes[kind] = self.bytes.get(kind, 0) + record.length
 
     def _create(self, record: Record) -> None:
         if record.object in self.tree:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 """Records all that a guest writes to a disk, and rebuilds that disk as a power cut would have left it.
 
-QEMU's blklogwrites driver writes the dm-log-writes form: a superblock, then for each write, flush and discard one
-sector that describes it, and the data. A flush makes everything before it safe. Of what was written since, a power
-cut may leave all, any part, or single sectors of each write.
+QEMU's blklogwrites driver writes the dm-log-writes form: a superblock, then for each write, flush and
+discard one sector that describes it, and the data. A flush makes everything before it safe. Of what was
+written since, a power cut may leave all, any part, or single sectors of each write.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import itertools
 import os
 import random
 import struct
-import subprocess
+import sys
+import tempfile
 from bisect import bisect_left
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +29,8 @@ SUPERBLOCK = struct.Struct("<QQQI")
 ENTRY = struct.Struct("<QQQQ")
 SECTOR = 512
 FLUSH, FUA, DISCARD, MARK = 1, 2, 4, 8
-# ext4's superblock is the one thing that its journal cannot mend, as it is needed to find the journal: a torn one
-# is for e2fsck, so the tearing spares the block that holds it.
+# ext4's superblock is the one thing that its journal cannot mend, as it is needed to find the journal: a
+# torn one is for e2fsck, so the tearing spares the block that holds it.
 NEVER_TORN = 4096 // SECTOR
 
 
@@ -128,14 +129,15 @@ class Recording:
 
 
 def _entries(file: BinaryIO, path: Path) -> Iterator[Entry]:
-    """The count in the superblock lags behind, so the entries are followed to the first that is empty or cut."""
+    """The superblock's count lags behind: the entries are followed to the first that is empty or cut."""
     size = os.fstat(file.fileno()).st_size
     head = file.read(SUPERBLOCK.size)
     if len(head) < SUPERBLOCK.size:
         raise RecordingError(f"{path} is empty: the guest never opened the disk")
     magic, version, _, sector_size = SUPERBLOCK.unpack(head)
     if (magic, version, sector_size) != (MAGIC, VERSION, SECTOR):
-        raise RecordingError(f"{path} is no dm-log-writes recording of version {VERSION} with {SECTOR}-byte sectors")
+        raise RecordingError(f"{path} is no dm-log-writes recording of version {VERSION} "
+                             f"with {SECTOR}-byte sectors")
     position = SECTOR
     while position + SECTOR <= size:
         sector, sectors, flags, _ = ENTRY.unpack(os.pread(file.fileno(), ENTRY.size, position))
@@ -190,12 +192,16 @@ class Rebuilder:
                       (entry.sector + first) * SECTOR)
 
 
-def guest_sectors_written(disk: str) -> str:
-    """Shell words that print what `Recording.point_at` asks for, in a guest."""
-    return f"awk '{{ print $7 }}' /sys/block/{disk}/stat"
+def main() -> None:
+    """Make one state of a disk, to look at: what a failed test names, from the files it kept."""
+    if len(sys.argv) != 7:
+        sys.exit("usage: python3 -m harness.blocklog RECORDING BEFORE POINT all|some|torn SEED STATE")
+    recording, before, point, survivors, seed, state = sys.argv[1:]
+    with tempfile.TemporaryDirectory(prefix="izo-safe-") as folder:
+        safe = copy_sparse(Path(before), Path(folder, "safe"))
+        cut = Cut(int(point), Survivors(survivors), int(seed))
+        Rebuilder(Recording(Path(recording)), safe).rebuild(cut, Path(state))
 
 
-def fsck(image: Path) -> str:
-    """What `e2fsck -fn` finds wrong with a disk nobody uses; nothing if it is clean."""
-    run = subprocess.run(["e2fsck", "-f", "-n", image], capture_output=True, text=True)
-    return "" if run.returncode == 0 else run.stdout + run.stderr
+if __name__ == "__main__":
+    main()

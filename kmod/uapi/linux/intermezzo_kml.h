@@ -145,7 +145,7 @@ struct izo_kml_tail {
 #define IZO_ITEM_HINT		3	/* struct izo_kml_place: a name, perhaps stale */
 #define IZO_ITEM_ATTR		4	/* struct izo_kml_attr: after the change */
 #define IZO_ITEM_REPLACED	5	/* struct izo_kml_other: what stood at TO before */
-#define IZO_ITEM_WHITEOUT	6	/* struct izo_kml_whiteout: left behind; its XATTRs are there too */
+#define IZO_ITEM_WHITEOUT	6	/* struct izo_kml_whiteout: left behind; with XATTRs */
 #define IZO_ITEM_TARGET		7	/* bytes: what a symbolic link says, no NUL */
 #define IZO_ITEM_XATTR		8	/* struct izo_kml_xattr; any number at a birth */
 #define IZO_ITEM_GROUPS		9	/* __le32[]: supplementary groups of the caller */

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The log's format as docs/kml-format.md has it: the example decodes to what the page says; no part of it and no
-altered byte of it is taken for a record."""
+"""The log's format as docs/kml-format.md has it: the example decodes to what the page says; no part of it and
+no altered byte of it is taken for a record."""
 
 from __future__ import annotations
 

@@ -6,7 +6,8 @@
  *   log_writer storm DIR OPTION...           changes until the time is over, then prints what was counted
  *     --seed=N --seconds=N --processes=N
  *     --kill       end random workers by SIGKILL and start new ones
- *     --full       fill the disk first; "no space" is then an answer like any other
+ *     --no-space   "no space" is an answer like any other
+ *     --fill       fill the disk first
  *
  * A storm's last lines are `KIND DONE DOUBTFUL`: calls that succeeded and are one record each, and calls that may be
  * one (the worker was killed in it, or the object had lost its last name meanwhile, and so is in no log).
@@ -64,7 +65,7 @@ struct slot {
 struct storm {
 	uint32_t seed;
 	unsigned int seconds, processes;
-	int kill, full;
+	int kill, no_space, fill;
 };
 
 static struct storm storm = { .seed = 1, .seconds = 10, .processes = 4 };
@@ -127,7 +128,7 @@ static void expect(int result, const char *call, const char *path)
 
 	if (result >= 0)
 		return;
-	if (errno == ENOSPC && storm.full) {
+	if (errno == ENOSPC && storm.no_space) {
 		mine->no_space++;
 		return;
 	}
@@ -444,8 +445,12 @@ static void change_attribute(const char *path)
 		COUNTED(SETATTR, chown(path, rnd(3) ? rnd(70000) : (uid_t)-1, rnd(70000)), path);
 		return;
 	default:
+		/*
+		 * Both times: of an access alone there is no record, and a modification alone is also what a refused
+		 * whiteout leaves of its directory.
+		 */
 		if (rnd(3) == 0)
-			times[rnd(2)].tv_nsec = rnd(2) ? UTIME_OMIT : UTIME_NOW;
+			times[rnd(2)].tv_nsec = UTIME_NOW;
 		COUNTED(SETATTR, utimensat(AT_FDCWD, path, times, 0), path);
 	}
 }
@@ -597,10 +602,8 @@ static void populate(uint32_t seed, unsigned int objects)
 /* Leaves no room but what the storm frees itself. */
 static void fill_disk(void)
 {
-	static char block[1 << 16];
 	char path[PATH_BYTES];
-	size_t size = sizeof(block);
-	ssize_t put;
+	off_t size = 1 << 30, end = 0;
 	int fd;
 
 	snprintf(path, sizeof(path), "private%d/filler", (int)(mine - slots));
@@ -608,11 +611,12 @@ static void fill_disk(void)
 	if (fd < 0)
 		return;
 	while (size >= 4096) {
-		put = write(fd, block, size);
-		if (put < 0 && errno != ENOSPC)
-			fail("write %s", path);
-		if (put < (ssize_t)size)
+		if (fallocate(fd, 0, end, size) == 0)
+			end += size;
+		else if (errno == ENOSPC)
 			size /= 2;
+		else
+			fail("fallocate %s", path);
 	}
 	close(fd);
 }
@@ -631,7 +635,7 @@ static void work(unsigned int number, unsigned int life, double until)
 	if (setgroups(number % 4, groups))
 		fail("setgroups");
 	setfsgid(number % 3 * 50);
-	if (storm.full && number == 0 && life == 0)
+	if (storm.fill && number == 0 && life == 0)
 		fill_disk();
 	while (now() < until)
 		step();
@@ -721,7 +725,8 @@ static void parse_storm(int argc, char **argv)
 	static const struct option options[] = {
 		{ "seed", required_argument, NULL, 's' }, { "seconds", required_argument, NULL, 't' },
 		{ "processes", required_argument, NULL, 'p' },
-		{ "kill", no_argument, &storm.kill, 1 }, { "full", no_argument, &storm.full, 1 }, { 0 },
+		{ "kill", no_argument, &storm.kill, 1 }, { "no-space", no_argument, &storm.no_space, 1 },
+		{ "fill", no_argument, &storm.fill, 1 }, { 0 },
 	};
 	int option;
 

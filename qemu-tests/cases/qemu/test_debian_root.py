@@ -5,8 +5,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness import artifacts, debian, guest_script
-from harness.qemu import Machine
+import pytest
+
+from guest.replay import ROOT_LOCALS
+from harness import artifacts, cache_state, debian, guest_script
+from harness.qemu import Machine, copy_sparse
 from harness.schedule import Boot, Outcome, boots
 
 
@@ -15,7 +18,9 @@ def _script(root_type: str) -> str:
 
 
 def _kernel_mounted(directory: Path, nonce: str) -> Machine:
-    return debian.debian(directory, nonce, _script(artifacts.root_type()))
+    machine = debian.debian(directory, nonce, _script(artifacts.root_type()))
+    copy_sparse(directory / "root.ext4", directory / "before.ext4")
+    return machine
 
 
 def _from_initramfs(directory: Path, nonce: str) -> Machine:
@@ -99,6 +104,19 @@ def test_shutdown_with_open_files_leaves_a_clean_disk(outcome: Outcome) -> None:
     outcome.require("a process is left holding files")
     assert not debian.needs_recovery(outcome.directory / "root.ext4")
     assert debian.fsck(outcome.directory / "root.ext4") == ""
+
+
+@pytest.mark.skipif(artifacts.root_type() == "ext4", reason="plain ext4 has no log")
+@boots(KERNEL_MOUNTED)
+def test_whole_run_replays_from_the_log(outcome: Outcome) -> None:
+    """Boot, dpkg install, remove and purge, shutdown: the tree before plus the log is the tree now (I1)."""
+    baseline = cache_state.Baseline.of(outcome.directory / "before.ext4", ROOT_LOCALS)
+    finding = cache_state.examine(outcome.directory / "root.ext4", baseline)
+    assert finding.sound, f"{finding}\n{outcome.explain()}"
+    assert not finding.overflow and not finding.listed
+    assert finding.counts["create"] > 30 and finding.counts["unlink"] > 30, finding.counts
+    size = sum(finding.bytes.values())
+    print(f"{finding.records} records, {size} bytes, {size / finding.records:.0f} each: {finding.counts}")
 
 
 @boots(WORDS_AT_BOOT)
