@@ -58,8 +58,10 @@ static void izo_leave_channel(struct izo_sb *sbi)
 
 	list_del_init(&sbi->on_channel);
 	/* the next mount starts as a fresh one would */
-	if (list_empty(&channel->mounts))
+	if (list_empty(&channel->mounts)) {
 		WRITE_ONCE(channel->no_filter, 0);
+		WRITE_ONCE(channel->no_journal, 0);
+	}
 	sbi->channel = NULL;
 }
 
