@@ -73,21 +73,11 @@ static int izo_generic_write(struct izo_ctx *ctx, struct izo_area *area, u32 pos
 	return ret == len ? 0 : -EIO;
 }
 
-/* Not kernel_read(), which must not be called with freezing held off. */
 static int izo_generic_read(struct izo_log *log, struct izo_area *area, u32 pos, void *buf, u32 len)
 {
-	struct kvec vec = { .iov_base = buf, .iov_len = len };
-	struct iov_iter iter;
-	struct kiocb kiocb;
-	ssize_t ret;
+	int err = izo_read_exactly(area->file, pos, buf, len);
 
-	init_sync_kiocb(&kiocb, area->file);
-	kiocb.ki_pos = pos;
-	iov_iter_kvec(&iter, ITER_DEST, &vec, 1, len);
-	ret = area->file->f_op->read_iter(&kiocb, &iter);
-	if (ret < 0)
-		return ret;
-	return ret == len ? 0 : -EIO;
+	return err == -ENODATA ? -EIO : err;
 }
 
 const struct izo_cache_ops izo_generic_ops = {

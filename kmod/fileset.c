@@ -109,7 +109,8 @@ static struct dentry *izo_make_dir(struct super_block *sb, struct dentry *dir, c
 		return child;
 	if (!IS_ERR(child))
 		dput(child);
-	errorfc(fc, "cannot make the directory %s on the cache (error %d)", name, err);
+	if (err != -ENOSPC)	/* izo_fileset_open() goes on */
+		errorfc(fc, "cannot make the directory %s on the cache (error %d)", name, err);
 	return ERR_PTR(err);
 }
 
@@ -167,6 +168,9 @@ int izo_fileset_open(struct super_block *sb, const char *fileset, struct fs_cont
 		else
 			err = izo_log_open(sb, dir, fc);
 		dput(dir);
+	} else if (err == -ENOSPC) {
+		izo_log_none(sb);
+		err = 0;
 	}
 	revert_creds(old);
 	return err;
@@ -183,7 +187,7 @@ void izo_fileset_settle(struct super_block *sb)
 	if (!log || sb_rdonly(izo_lower_sb(sb)))
 		return;
 	set_bit(IZO_LOG_STOPPED, &log->state);
-	flush_work(&log->grow_work);
+	cancel_delayed_work_sync(&log->grow_work);
 	izo_lml_settle(log);
 }
 
@@ -193,6 +197,10 @@ void izo_fileset_settle(struct super_block *sb)
  */
 void izo_fileset_resume(struct super_block *sb)
 {
-	if (izo_sb(sb)->log)
-		clear_bit(IZO_LOG_STOPPED, &izo_sb(sb)->log->state);
+	struct izo_log *log = izo_sb(sb)->log;
+
+	if (!log)
+		return;
+	clear_bit(IZO_LOG_STOPPED, &log->state);
+	queue_delayed_work(system_unbound_wq, &log->grow_work, 0);
 }

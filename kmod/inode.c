@@ -253,6 +253,8 @@ int izo_update_time(struct inode *inode, int flags)
 {
 	struct vfsmount *mnt = izo_sb(inode->i_sb)->lower_mnt;
 
+	if (izo_log_check(inode->i_sb))
+		return 0;
 	/* As touch_atime(): a path walk must not wait for a thaw. */
 	if (!sb_start_write_trylock(mnt->mnt_sb))
 		return 0;

@@ -14,9 +14,13 @@
  */
 
 #include <linux/slab.h>
+#include <linux/statfs.h>
 #include <linux/timekeeping.h>
 #include "intermezzo.h"
 #include "log.h"
+
+/* How often a log that cannot grow looks for room. */
+#define IZO_GROW_INTERVAL (5 * HZ)
 
 /* Bytes of the log that one segment holds. */
 static u32 izo_seg_room(const struct izo_log *log)
@@ -77,6 +81,31 @@ void izo_log_fail(struct izo_log *log, const char *what, int err)
 	wake_up_all(&log->grew);
 }
 
+static int izo_log_check_in(struct izo_log *log)
+{
+	if (log->journal && is_journal_aborted(log->journal))
+		izo_log_fail(log, "the cache's journal has failed",
+			     READ_ONCE(log->journal->j_errno));
+	return test_bit(IZO_LOG_FAILED, &log->state) ? -EROFS : 0;
+}
+
+/**
+ * izo_log_check - may the fileset be changed, as far as its log goes?
+ * @sb: upper superblock
+ *
+ * The first to ask after the cache's journal has failed says so. Asked before the cache itself is,
+ * whose answer would be EIO, and which from then on refuses to read too.
+ *
+ * Return: 0, or -EROFS.
+ */
+int izo_log_check(const struct super_block *sb)
+{
+	/* pairs with izo_log_open() */
+	struct izo_log *log = smp_load_acquire(&izo_sb(sb)->log);
+
+	return log ? izo_log_check_in(log) : 0;
+}
+
 static void izo_log_overflow(struct izo_log *log, const char *why)
 {
 	if (test_and_set_bit(IZO_LOG_OVERFLOW, &log->state))
@@ -99,7 +128,7 @@ int izo_log_reserve(struct izo_ctx *ctx, u32 bytes)
 	u32 need = bytes + izo_slack(log);
 
 	ctx->reserved = 0;
-	if (test_bit(IZO_LOG_FAILED, &log->state))
+	if (izo_log_check_in(log))
 		return -EROFS;
 	if (READ_ONCE(izo_sb(log->sb)->channel->no_journal))
 		izo_log_overflow(log, "no_journal is set on its channel");
@@ -210,7 +239,7 @@ static int izo_next_segment(struct izo_ctx *ctx, u64 base, u64 first, u64 first_
 	seg->first = first;
 	seg->first_recno = first_recno;
 	list_move_tail(&seg->link, &log->used);
-	queue_work(system_unbound_wq, &log->grow_work);
+	mod_delayed_work(system_unbound_wq, &log->grow_work, 0);
 	return 0;
 }
 
@@ -542,13 +571,28 @@ int izo_log_find_tail(struct izo_log *log)
 	return 0;
 }
 
+/*
+ * Asked first, so as not to fill the cache to its last block only to give all of it back. What is
+ * free may still not do.
+ */
+static int izo_log_find_room(struct izo_log *log)
+{
+	struct kstatfs st;
+	int err = izo_lower_statfs(d_inode(log->sb->s_root), &st);
+
+	if (err)
+		return err;
+	/* a tmpfs without a limit says 0 */
+	return !st.f_blocks || st.f_bfree * st.f_bsize > log->segment_size ? 0 : -ENOSPC;
+}
+
 /**
- * izo_log_grow - make a spare segment where there is none (work item)
+ * izo_log_grow - make a spare segment where there is none, now or when there is room (work item)
  * @work: in the log
  */
 void izo_log_grow(struct work_struct *work)
 {
-	struct izo_log *log = container_of(work, struct izo_log, grow_work);
+	struct izo_log *log = container_of(work, struct izo_log, grow_work.work);
 	bool wanted;
 	int err;
 
@@ -556,9 +600,18 @@ void izo_log_grow(struct work_struct *work)
 	wanted = list_empty(&log->spare) &&
 		 (u64)(log->segments + 1) * log->segment_size <= log->limit;
 	mutex_unlock(&log->lock);
-	if (!wanted || test_bit(IZO_LOG_STOPPED, &log->state))
+	if (!wanted || log->state & (BIT(IZO_LOG_STOPPED) | BIT(IZO_LOG_FAILED) |
+				     BIT(IZO_LOG_OVERFLOW)))
 		return;
-	err = izo_log_make_spare(log);
-	if (err)
-		pr_warn("%s: the log of changes cannot grow (error %d)\n", log->sb->s_id, err);
+	err = izo_log_find_room(log);
+	if (!err)
+		err = izo_log_make_spare(log);
+	if (!err) {
+		clear_bit(IZO_LOG_CRAMPED, &log->state);
+		return;
+	}
+	if (!test_and_set_bit(IZO_LOG_CRAMPED, &log->state))
+		pr_warn("%s: the log of changes cannot grow (error %d): it ends when it is full, unless there is room before\n",
+			log->sb->s_id, err);
+	queue_delayed_work(system_unbound_wq, &log->grow_work, IZO_GROW_INTERVAL);
 }

@@ -14,20 +14,23 @@
 #define IZO_HEAD sizeof(struct izo_kml_head)
 #define IZO_TAIL sizeof(struct izo_kml_tail)
 
-/* CRC-32C as RFC 3720 has it; the kernel's function leaves both inversions to the caller. */
-static u32 izo_crc(const void *data, size_t len)
+/*
+ * CRC-32C as RFC 3720 has it, of bytes that follow those with the checksum @crc (0: of none). The
+ * kernel's function leaves both inversions to the caller.
+ */
+u32 izo_crc_add(u32 crc, const void *data, size_t len)
 {
-	return ~__crc32c_le(~0, data, len);
+	return ~__crc32c_le(~crc, data, len);
 }
 
 /* The checksum of a structure over itself with its own field, at @field, 0. */
 static u32 izo_crc_without(const void *data, size_t len, size_t field)
 {
 	static const __le32 zero;
-	u32 crc = __crc32c_le(~0, data, field);
+	u32 crc = izo_crc_add(0, data, field);
 
-	crc = __crc32c_le(crc, (const void *)&zero, sizeof(zero));
-	return ~__crc32c_le(crc, data + field + sizeof(zero), len - field - sizeof(zero));
+	crc = izo_crc_add(crc, &zero, sizeof(zero));
+	return izo_crc_add(crc, data + field + sizeof(zero), len - field - sizeof(zero));
 }
 
 /* Set a structure's checksum, which is at @crc within it. */
@@ -121,7 +124,7 @@ size_t izo_record_seal(struct izo_record *r, u64 offset, u64 epoch, u64 recno,
 	h->epoch = cpu_to_le64(epoch);
 	h->recno = cpu_to_le64(recno);
 	h->crc = 0;
-	h->crc = cpu_to_le32(izo_crc(h, len));
+	h->crc = cpu_to_le32(izo_crc_add(0, h, len));
 	return len;
 }
 
@@ -140,7 +143,7 @@ void izo_filler_head(struct izo_kml_head *h, u64 offset, u64 epoch, u32 len)
 	h->op = cpu_to_le16(IZO_KML_FILLER);
 	h->offset = cpu_to_le64(offset);
 	h->epoch = cpu_to_le64(epoch);
-	h->crc = cpu_to_le32(izo_crc(h, IZO_KML_FILLER_HEAD));
+	h->crc = cpu_to_le32(izo_crc_add(0, h, IZO_KML_FILLER_HEAD));
 }
 
 static bool izo_time_ok(__le32 nsec)

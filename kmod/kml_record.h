@@ -32,6 +32,7 @@ enum izo_judged {
 	IZO_JUDGED_BAD,
 };
 
+u32 izo_crc_add(u32 crc, const void *data, size_t len);
 void izo_crc_seal(const void *data, size_t len, __le32 *crc);
 bool izo_crc_matches(const void *data, size_t len, const __le32 *crc);
 void izo_record_start(struct izo_record *r, void *buf, size_t size);

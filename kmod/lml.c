@@ -411,9 +411,10 @@ static int izo_list_body_waiting(struct izo_ctx *ctx, struct inode *inode)
 int izo_body_dirty(struct inode *inode, bool nowait)
 {
 	struct izo_ctx ctx;
+	int err = izo_log_check(inode->i_sb);
 
-	if (izo_is_changing(inode))
-		return 0;
+	if (err || izo_is_changing(inode))
+		return err;
 	izo_body_ctx(&ctx, inode);
 	if (!ctx.shared || !inode->i_nlink)
 		return 0;
@@ -482,11 +483,14 @@ int izo_body_mapped(struct inode *inode)
 	u64 version = IS_I_VERSION(lower) ? inode_query_iversion(lower) : 0;
 	struct izo_dirty *d;
 	struct izo_ctx ctx;
-	int err = 0;
+	int err = izo_log_check(inode->i_sb);
 
 	izo_body_ctx(&ctx, inode);
-	if (!ctx.shared || !inode->i_nlink)
-		return 0;
+	if (err || !ctx.shared || !inode->i_nlink)
+		return err;
+	err = izo_find_fids(&ctx);
+	if (err)
+		return err;
 	if (!izo_is_changing(inode)) {
 		sb_start_pagefault(lower_sb);
 		err = mnt_get_write_access(izo_sb(inode->i_sb)->lower_mnt);

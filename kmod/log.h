@@ -88,6 +88,7 @@ enum izo_log_state {
 	IZO_LOG_FAILED,		/* a record could not be written: the fileset is read-only */
 	IZO_LOG_OVERFLOW,	/* changes are not recorded any more */
 	IZO_LOG_OVERFLOW_STORED, /* and the control block says so */
+	IZO_LOG_CRAMPED,	/* it could not grow when it last tried, and said so */
 	IZO_LOG_STOPPED,	/* the mount is going or read-only: no growth, no worker */
 };
 
@@ -100,6 +101,7 @@ enum izo_log_state {
  * @control: the file kml
  * @lml: the file lml
  * @rcvd: the file last_rcvd
+ * @base: on a clone, the open table of the objects it was copied with; else NULL
  * @fileset: UUID
  * @replica: UUID
  * @epoch: life of the log
@@ -143,6 +145,7 @@ struct izo_log {
 	struct izo_area control;
 	struct izo_area lml;
 	struct izo_area rcvd;
+	struct file *base;
 	uuid_t fileset;
 	uuid_t replica;
 	u64 epoch;
@@ -168,7 +171,7 @@ struct izo_log {
 	u64 committed;
 	u64 reserved;
 	wait_queue_head_t grew;
-	struct work_struct grow_work;
+	struct delayed_work grow_work;
 
 	struct mutex lml_lock;	/* from here on */
 	struct list_head dirty;
@@ -227,17 +230,21 @@ extern const struct izo_cache_ops izo_generic_ops;
 /* log_area.c */
 int izo_area_make(struct izo_log *log, const char *name, u32 bytes, const void *head,
 		  u32 head_len);
+int izo_area_remove(struct izo_log *log, const char *name);
 int izo_area_get(struct izo_log *log, struct izo_area *area, const char *name, u32 bytes);
 void izo_area_put(struct izo_log *log, struct izo_area *area);
 int izo_area_write(struct izo_ctx *ctx, struct izo_area *area, u32 pos, const void *buf, u32 len);
-int izo_log_read_small(struct izo_log *log, const char *name, void *buf, u32 len, u64 pos);
+struct file *izo_table_open(struct izo_log *log, const char *name);
+int izo_read_exactly(struct file *file, u64 pos, void *buf, u32 len);
 
 /* log_open.c */
 int izo_log_open(struct super_block *sb, struct dentry *dir, struct fs_context *fc);
 void izo_log_close(struct izo_log *log);
+void izo_log_none(const struct super_block *sb);
 int izo_log_make_spare(struct izo_log *log);
 
 /* kml.c */
+int izo_log_check(const struct super_block *sb);
 int izo_log_reserve(struct izo_ctx *ctx, u32 bytes);
 void izo_log_unreserve(struct izo_ctx *ctx);
 int izo_log_append(struct izo_ctx *ctx, struct izo_record *r);
@@ -259,6 +266,7 @@ int izo_log_begin(struct izo_ctx *ctx);
 int izo_log_end(struct izo_ctx *ctx, int err);
 
 /* fid.c */
+int izo_base_open(struct izo_log *log, struct fs_context *fc);
 bool izo_fid_known(const struct izo_log *log, const struct inode *inode);
 void izo_fid_put_new(const struct izo_log *log, const struct inode *lower, struct izo_fid *fid);
 void izo_fid_put(const struct izo_log *log, const struct inode *inode, struct izo_fid *fid);

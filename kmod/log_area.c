@@ -3,6 +3,7 @@
 
 #include <linux/namei.h>
 #include <linux/pagemap.h>
+#include <linux/uio.h>
 #include "intermezzo.h"
 #include "log.h"
 
@@ -17,8 +18,14 @@ static struct dentry *izo_area_lookup(struct izo_log *log, const char *name)
 	return child;
 }
 
-/* Remove @name, which is not in use: a file that a crash left incomplete. */
-static int izo_area_remove(struct izo_log *log, const char *name)
+/**
+ * izo_area_remove - remove a file of the log
+ * @log: the log; its directory is there
+ * @name: of the file, which is not in use; it need not be there
+ *
+ * Return: 0 or a negative errno.
+ */
+int izo_area_remove(struct izo_log *log, const char *name)
 {
 	const struct qstr q = QSTR_INIT(name, strlen(name));
 	struct vfsmount *mnt = izo_sb(log->sb)->lower_mnt;
@@ -221,36 +228,53 @@ int izo_area_write(struct izo_ctx *ctx, struct izo_area *area, u32 pos, const vo
 }
 
 /**
- * izo_log_read_small - read from a file that is not written through the journal
- * @log: the log
+ * izo_table_open - open a file that is not written through the journal, to be read
+ * @log: the log; its directory is there
  * @name: of the file
- * @buf: result
- * @len: bytes
- * @pos: of the first
  *
- * Return: 0; -ENOENT; -ENODATA if it is shorter; another negative errno.
+ * Return: the file, or an ERR_PTR: -ENOENT; -ENODATA if it is no regular file; another.
  */
-int izo_log_read_small(struct izo_log *log, const char *name, void *buf, u32 len, u64 pos)
+struct file *izo_table_open(struct izo_log *log, const char *name)
 {
 	struct path path = { .mnt = izo_sb(log->sb)->lower_mnt };
 	struct file *file;
-	loff_t at = pos;
-	ssize_t ret;
 
 	path.dentry = izo_area_lookup(log, name);
 	if (IS_ERR(path.dentry))
-		return PTR_ERR(path.dentry);
-	if (d_really_is_negative(path.dentry)) {
-		dput(path.dentry);
-		return -ENOENT;
-	}
-	file = dentry_open(&path, O_RDONLY | O_LARGEFILE | IZO_LOWER_OPEN_FLAGS,
-			   izo_sb(log->sb)->creator_cred);
+		return ERR_CAST(path.dentry);
+	if (d_really_is_negative(path.dentry))
+		file = ERR_PTR(-ENOENT);
+	else if (!d_is_reg(path.dentry))
+		file = ERR_PTR(-ENODATA);
+	else
+		file = dentry_open(&path, O_RDONLY | O_LARGEFILE | IZO_LOWER_OPEN_FLAGS,
+				   izo_sb(log->sb)->creator_cred);
 	dput(path.dentry);
-	if (IS_ERR(file))
-		return PTR_ERR(file);
-	ret = kernel_read(file, buf, len, &at);
-	__fput_sync(file);
+	return file;
+}
+
+/**
+ * izo_read_exactly - read from a file of the cache
+ * @file: lower file
+ * @pos: of the first byte
+ * @buf: result
+ * @len: bytes
+ *
+ * Not kernel_read(), which must not be called with freezing held off.
+ *
+ * Return: 0; -ENODATA if the file ends before; another negative errno.
+ */
+int izo_read_exactly(struct file *file, u64 pos, void *buf, u32 len)
+{
+	struct kvec vec = { .iov_base = buf, .iov_len = len };
+	struct iov_iter iter;
+	struct kiocb kiocb;
+	ssize_t ret;
+
+	init_sync_kiocb(&kiocb, file);
+	kiocb.ki_pos = pos;
+	iov_iter_kvec(&iter, ITER_DEST, &vec, 1, len);
+	ret = file->f_op->read_iter(&kiocb, &iter);
 	if (ret < 0)
 		return ret;
 	return ret == len ? 0 : -ENODATA;

@@ -17,6 +17,7 @@
 #include "log.h"
 
 #define IZO_CONTROL_NAME	"kml"
+#define IZO_FIRST_NAME		"kml.0"
 #define IZO_LML_NAME		"lml"
 #define IZO_RCVD_NAME		"last_rcvd"
 #define IZO_REPLICAS_NAME	"replicas"
@@ -88,6 +89,14 @@ static u32 izo_part(u64 bytes, u32 part, u32 least, u32 most)
 	return roundup_pow_of_two(clamp_t(u64, bytes / part, least, most));
 }
 
+/* Without a control block the others are nothing but room that may be wanted badly. */
+static void izo_log_unmake(struct izo_log *log)
+{
+	izo_area_remove(log, IZO_FIRST_NAME);
+	izo_area_remove(log, IZO_LML_NAME);
+	izo_area_remove(log, IZO_RCVD_NAME);
+}
+
 /* A new life of the log: sizes by the cache's, the first segment, and the control block last. */
 static int izo_log_begin_epoch(struct izo_log *log, u64 cache_bytes)
 {
@@ -114,22 +123,24 @@ static int izo_log_begin_epoch(struct izo_log *log, u64 cache_bytes)
 			     (u64)IZO_LIMIT_LEAST * log->segment_size, IZO_LIMIT_MOST);
 	h.epoch = cpu_to_le64(log->epoch);
 	izo_crc_seal(&h, sizeof(h), &h.crc);
-	err = izo_area_make(log, "kml.0", log->segment_size, &h, sizeof(h));
-	if (!err)
-		err = izo_area_make(log, IZO_LML_NAME,
-				    izo_part(cache_bytes, IZO_LML_PART, IZO_LML_LEAST,
-					     IZO_LML_MOST), NULL, 0);
-	if (!err)
-		err = izo_area_make(log, IZO_RCVD_NAME, IZO_RCVD_SLOTS * log->block_size, NULL, 0);
-	if (err)
-		return err;
 	memcpy(c.fileset, &log->fileset, sizeof(c.fileset));
 	memcpy(c.replica, &log->replica, sizeof(c.replica));
 	c.epoch = cpu_to_le64(log->epoch);
 	c.segment_size = cpu_to_le32(log->segment_size);
 	c.limit = cpu_to_le64(log->limit);
 	izo_crc_seal(&c, sizeof(c), &c.crc);
-	return izo_area_make(log, IZO_CONTROL_NAME, log->block_size, &c, sizeof(c));
+	err = izo_area_make(log, IZO_FIRST_NAME, log->segment_size, &h, sizeof(h));
+	if (!err)
+		err = izo_area_make(log, IZO_LML_NAME,
+				    izo_part(cache_bytes, IZO_LML_PART, IZO_LML_LEAST,
+					     IZO_LML_MOST), NULL, 0);
+	if (!err)
+		err = izo_area_make(log, IZO_RCVD_NAME, IZO_RCVD_SLOTS * log->block_size, NULL, 0);
+	if (!err)
+		err = izo_area_make(log, IZO_CONTROL_NAME, log->block_size, &c, sizeof(c));
+	if (err)
+		izo_log_unmake(log);
+	return err;
 }
 
 static int izo_control_take(struct izo_log *log, const struct izo_kml_control *c,
@@ -225,12 +236,22 @@ static int izo_log_find_segments(struct izo_log *log, struct fs_context *fc)
 	return err;
 }
 
+static int izo_replicas_read(struct file *file, struct izo_replicas *head,
+			     struct izo_replica *self)
+{
+	int err = izo_read_exactly(file, 0, head, sizeof(*head));
+	u64 at = sizeof(*head) + (le16_to_cpu(head->self) - 1ULL) * sizeof(*self);
+
+	return err ? err : izo_read_exactly(file, at, self, sizeof(*self));
+}
+
 /* Who this replica is, from the table that mkizofs made, or as a new fileset. */
 static int izo_log_identity(struct izo_log *log, struct fs_context *fc)
 {
 	struct izo_replicas head = { };
 	struct izo_replica self = { };
-	int err = izo_log_read_small(log, IZO_REPLICAS_NAME, &head, sizeof(head), 0);
+	struct file *file = izo_table_open(log, IZO_REPLICAS_NAME);
+	int err = PTR_ERR_OR_ZERO(file);
 
 	if (err == -ENOENT) {
 		struct { struct izo_replicas head; struct izo_replica self; } new = { };
@@ -249,9 +270,8 @@ static int izo_log_identity(struct izo_log *log, struct fs_context *fc)
 		head = new.head;
 		self = new.self;
 	} else if (!err) {
-		u64 at = sizeof(head) + (le16_to_cpu(head.self) - 1ULL) * sizeof(self);
-
-		err = izo_log_read_small(log, IZO_REPLICAS_NAME, &self, sizeof(self), at);
+		err = izo_replicas_read(file, &head, &self);
+		__fput_sync(file);
 	}
 	if (err && err != -ENODATA)
 		return err;
@@ -293,7 +313,7 @@ static int izo_log_load(struct izo_log *log, struct fs_context *fc)
 		err = izo_log_find_segments(log, fc);
 	if (!err && list_empty(&log->spare) && log->segments * (u64)log->segment_size < log->limit)
 		err = izo_log_make_spare(log);
-	/* with the cache full the log goes on to its end, then overflows */
+	/* with the cache full the log goes on to its end, and looks for room until then */
 	if (err == -ENOSPC)
 		err = 0;
 	if (err)
@@ -306,22 +326,26 @@ static int izo_log_load(struct izo_log *log, struct fs_context *fc)
 
 static int izo_log_make_or_load(struct izo_log *log, struct fs_context *fc)
 {
+	int err = log->ops->attach(log), found;
 	u64 bytes;
-	int err = log->ops->attach(log);
 
-	if (!err)
-		err = izo_log_identity(log, fc);
 	if (err)
 		return err;
-	err = izo_area_get(log, &log->control, IZO_CONTROL_NAME, 0);
-	if (err == -ENOENT || err == -ENODATA) {
+	found = izo_area_get(log, &log->control, IZO_CONTROL_NAME, 0);
+	err = izo_log_identity(log, fc);
+	if (!err)
+		err = izo_base_open(log, fc);
+	if (err)
+		return err;
+	if (found == -ENOENT || found == -ENODATA) {
 		err = izo_log_cache_bytes(log, &bytes);
 		if (!err)
 			err = izo_log_begin_epoch(log, bytes);
-		if (!err)
-			err = izo_area_get(log, &log->control, IZO_CONTROL_NAME, 0);
+		if (err)
+			return err;
+		found = izo_area_get(log, &log->control, IZO_CONTROL_NAME, 0);
 	}
-	return err ? err : izo_log_load(log, fc);
+	return found ? found : izo_log_load(log, fc);
 }
 
 static struct izo_log *izo_log_alloc(struct super_block *sb, struct dentry *dir)
@@ -340,9 +364,33 @@ static struct izo_log *izo_log_alloc(struct super_block *sb, struct dentry *dir)
 	INIT_LIST_HEAD(&log->spare);
 	INIT_LIST_HEAD(&log->dirty);
 	init_waitqueue_head(&log->grew);
-	INIT_WORK(&log->grow_work, izo_log_grow);
+	INIT_DELAYED_WORK(&log->grow_work, izo_log_grow);
 	INIT_DELAYED_WORK(&log->lml_work, izo_lml_work);
 	return log;
+}
+
+/**
+ * izo_log_none - say that there is no log and no room for one
+ * @sb: upper superblock
+ *
+ * Nothing goes unnoticed: what a new log begins with is the tree as it is then.
+ */
+void izo_log_none(const struct super_block *sb)
+{
+	pr_warn("%s: the cache has no room for a log of changes: they are not recorded until it has at a mount\n",
+		sb->s_id);
+}
+
+/* There is no log and no room for one. Returns 1 if the mount may go on, or -ENOSPC. */
+static int izo_log_without(struct izo_log *log, struct fs_context *fc)
+{
+	/* others know what a clone began with, and would miss what is not in its log */
+	if (log->replicas > 1) {
+		errorfc(fc, "the cache has no room for a log of changes, which a clone needs from its first change on");
+		return -ENOSPC;
+	}
+	izo_log_none(log->sb);
+	return 1;
 }
 
 /**
@@ -352,7 +400,8 @@ static struct izo_log *izo_log_alloc(struct super_block *sb, struct dentry *dir)
  * @fc: context to complain in
  *
  * Context: s_umount held; the cache is read-write; no freeze protection held.
- * Return: 0 with the superblock's log set, or a negative errno.
+ * Return: 0 with the superblock's log set, or without one if there is none yet and no room for it;
+ * or a negative errno.
  */
 int izo_log_open(struct super_block *sb, struct dentry *dir, struct fs_context *fc)
 {
@@ -364,14 +413,17 @@ int izo_log_open(struct super_block *sb, struct dentry *dir, struct fs_context *
 	err = izo_log_make_or_load(log, fc);
 	if (!err)
 		err = izo_lml_recover(log);
+	if (err == -ENOSPC && !log->control.inode)
+		err = izo_log_without(log, fc);
+	else if (err && err != -EINVAL)
+		errorfc(fc, "cannot make or read the log of changes (error %d)", err);
 	if (err) {
-		if (err != -EINVAL)
-			errorfc(fc, "cannot make or read the log of changes (error %d)", err);
 		izo_log_close(log);
-		return err;
+		return err < 0 ? err : 0;
 	}
 	/* pairs with the readers of sb->log, who hold no lock of the mount */
 	smp_store_release(&izo_sb(sb)->log, log);
+	queue_delayed_work(system_unbound_wq, &log->grow_work, 0);
 	return 0;
 }
 
@@ -394,13 +446,15 @@ void izo_log_close(struct izo_log *log)
 	if (!log)
 		return;
 	set_bit(IZO_LOG_STOPPED, &log->state);
-	cancel_work_sync(&log->grow_work);
+	cancel_delayed_work_sync(&log->grow_work);
 	cancel_delayed_work_sync(&log->lml_work);
 	izo_segs_free(log, &log->used);
 	izo_segs_free(log, &log->spare);
 	izo_area_put(log, &log->control);
 	izo_area_put(log, &log->lml);
 	izo_area_put(log, &log->rcvd);
+	if (log->base)
+		__fput_sync(log->base);
 	bitmap_free(log->slots);
 	bitmap_free(log->stale);
 	dput(log->dir);

@@ -40,7 +40,7 @@ void izo_ctx_local(struct izo_ctx *ctx, struct super_block *sb)
  *
  * Context: upper inode locks held; lower ones not. May sleep.
  * Return: 0, and izo_change_end() must follow; -EPERM for what belongs to the kernel; -EROFS if
- * the cache has gone read-only (an error with errors=remount-ro).
+ * the log, the cache or its journal has failed.
  */
 int izo_change_begin(struct izo_ctx *ctx, const struct inode *inode, const struct qstr *name)
 {
@@ -53,6 +53,9 @@ int izo_change_begin(struct izo_ctx *ctx, const struct inode *inode, const struc
 	if (class == IZO_CLASS_INTERNAL)
 		return -EPERM;
 	ctx->shared = izo_class_is_shared(ctx->sb, class);
+	err = izo_log_check(ctx->sb);
+	if (err)
+		return err;
 	err = mnt_want_write(izo_sb(ctx->sb)->lower_mnt);
 	if (err || !ctx->shared)
 		return err;

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 from typing import Sequence
@@ -56,3 +57,21 @@ def fill_with_garbage(device: str) -> str:
 def debugfs_write(device: str, *requests: str) -> str:
     """Change an unmounted ext4 with debugfs(8)."""
     return run("debugfs", "-w", "-f", "-", device, stdin="".join(f"{request}\n" for request in requests))
+
+
+def fill(path: str, block: int = 1 << 16) -> int:
+    """Write until the disk is full; the bytes written."""
+    written = 0
+    fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o666)
+    try:
+        while True:
+            try:
+                written += os.write(fd, b"F" * block)
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                if block == 512:
+                    return written
+                block = 512
+    finally:
+        os.close(fd)

@@ -33,6 +33,12 @@ class MountError(OSError):
         self.said = said
 
 
+def refusal(error: OSError) -> list[str]:
+    """Our lines of why a mount was refused."""
+    assert isinstance(error, MountError)
+    return [line for line in error.said.splitlines() if "intermezzo: " in line]
+
+
 def split_options(options: str) -> list[tuple[str, str | None]]:
     """`a,b=c` as [("a", None), ("b", "c")]."""
     pairs = []

@@ -4,7 +4,7 @@ side.
 
 A file may set DISKS (sizes of ubda, ubdb, ...), CASE_DEADLINE and FILE_DEADLINE (seconds), ENVIRONMENT (names
 passed on from the host's environment), EXTRA_SECONDS (the one of them that makes its deadlines longer), and
-ALSO_ON (another type to run its `tree` functions on, in a guest of its own).
+ALSO_ON (another type to run its `tree` functions on, or all if it has none, in a guest of its own).
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class GuestFile(pytest.File):
         yield from self.items(functions, tested, "", bool(comparing))
         also = self.constants().get("ALSO_ON")
         if also and tested == uml.DEFAULT_FSTYPE:
-            yield from self.items(comparing, also, f"[{also}]", True)
+            yield from self.items(comparing or functions, also, f"[{also}]", bool(comparing))
 
     def items(self, functions: dict[str, ast.FunctionDef], fstype: str, suffix: str,
               with_pair: bool) -> Iterator[pytest.Item]:

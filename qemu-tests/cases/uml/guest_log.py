@@ -20,6 +20,7 @@ from guest.subject import FILESET, IN_MEMORY, mounted
 from guest.syscalls import (FALLOC_COLLAPSE, FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, RENAME_EXCHANGE,
                             RENAME_WHITEOUT, fallocate, link_open_file, rename)
 
+ALSO_ON = "vintermezzo"
 KML_TRIM = 0x40087a21
 
 

@@ -10,31 +10,13 @@ import os
 import signal
 import struct
 
-from guest.disks import check_ext, make_ext4
+from guest.disks import check_ext, fill, make_ext4
 from guest.expect import as_user, equal, errno_of, expect_errno, provokes, wait_until
 from guest.subject import FILESET, mounted
 from guest.syscalls import call, fallocate, syncfs
 
 Q_GETQUOTA, Q_SETQUOTA, Q_SYNC = 0x800007, 0x800008, 0x800001
 USRQUOTA = 0
-
-
-def fill(path: str, block: int = 1 << 16) -> int:
-    """Write until the disk is full; the bytes written."""
-    written = 0
-    fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o666)
-    try:
-        while True:
-            try:
-                written += os.write(fd, b"F" * block)
-            except OSError as error:
-                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                    raise
-                if block == 512:
-                    return written
-                block = 512
-    finally:
-        os.close(fd)
 
 
 def options(*words: str) -> str:

@@ -1,0 +1,410 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The log of changes where it cannot be as it should: no journal, a failed one, no room."""
+
+from __future__ import annotations
+
+import copy
+import errno
+import fcntl
+import mmap
+import os
+import struct
+import time
+from typing import Callable, NamedTuple
+
+from guest import clone
+from guest.disks import check_ext, fill, make_ext4, run
+from guest.expect import equal, errno_of, expect_errno, intermezzo_only, provokes, wait_until
+from guest.kernel_log import KernelLog
+from guest.kml import RECOVERED, Log
+from guest.mounting import mount_old, refusal, remount_old, umount
+from guest.replay import check, fid_of, snapshot
+from guest.subject import FILESET, mount_point, mounted
+from guest.syscalls import RENAME_EXCHANGE, link_open_file, rename, syncfs
+
+KML_INFO = 0x80787a20
+OVERFLOW, JOURNALED, FAILED = 0x1, 0x100, 0x200
+
+
+class Info(NamedTuple):
+    """What IZO_IOC_KML_INFO says of the log, or some of it."""
+    flags: int
+    capacity: int
+
+
+def info(root: str) -> Info:
+    """Ask the log."""
+    fd = os.open(f"{root}/.intermezzo/rootset/kml", os.O_RDONLY)
+    try:
+        answer = fcntl.ioctl(fd, KML_INFO, bytes(120))
+    finally:
+        os.close(fd)
+    return Info(*struct.unpack_from("=I", answer, 4), *struct.unpack_from("=Q", answer, 88))
+
+
+def flags_of(root: str) -> int:
+    """The flags of that."""
+    return info(root).flags
+
+
+def said_by_us(log: KernelLog) -> list[str]:
+    """Our lines of the kernel log since the mark."""
+    return [line for line in log.read().splitlines() if "intermezzo: " in line]
+
+
+def write(path: str, data: bytes = b"data") -> None:
+    """A whole file."""
+    with open(path, "wb") as stream:
+        stream.write(data)
+
+
+def read(path: str) -> bytes:
+    """A whole file."""
+    with open(path, "rb") as stream:
+        return stream.read()
+
+
+def sync_folder(path: str) -> None:
+    """fsync(2) of a directory."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+class FailingDisk:
+    """A disk on a tmpfs. With that full, a block never written before gets EIO; all others can be read and
+    written."""
+
+    def __enter__(self) -> FailingDisk:
+        self._below = mount_point()
+        mount_old("none", self._below, "tmpfs", "size=24m")
+        with open(f"{self._below}/image", "wb") as stream:
+            stream.truncate(48 << 20)
+        self.device = run("losetup", "--find", "--show", f"{self._below}/image").strip()
+        # of the journal only what was in use is there
+        make_ext4(self.device, "-E", "nodiscard,lazy_itable_init=0,lazy_journal_init=1")
+        return self
+
+    def fail(self) -> None:
+        """From here on the journal cannot go on."""
+        os.sync()
+        fill(f"{self._below}/filler")
+
+    def repair(self) -> None:
+        """Undo fail()."""
+        os.unlink(f"{self._below}/filler")
+
+    def __exit__(self, kind, error, trace) -> None:
+        run("losetup", "--detach", self.device)
+        if kind is None:
+            umount(self._below)
+
+
+def expect_read_only(root: str, listed: int) -> None:
+    """Every kind of change fails with EROFS; `listed` is an open file whose body is being changed."""
+    changes: list[tuple[Callable, ...]] = [
+        (os.mkdir, f"{root}/new"), (os.mknod, f"{root}/new"), (os.symlink, "t", f"{root}/new"),
+        (os.link, f"{root}/d/f", f"{root}/new"), (os.rename, f"{root}/d/f", f"{root}/new"),
+        (os.unlink, f"{root}/d/f"), (os.rmdir, f"{root}/empty"), (os.chmod, f"{root}/d/f", 0o600),
+        (os.utime, f"{root}/d/f"), (os.truncate, f"{root}/d/f", 3),
+        (os.setxattr, f"{root}/d/f", "user.a", b"1"), (os.open, root, os.O_TMPFILE | os.O_RDWR),
+        (os.open, f"{root}/new", os.O_CREAT | os.O_WRONLY), (mmap.mmap, listed, 4096),
+        (os.open, f"{root}/d/f", os.O_WRONLY | os.O_TRUNC), (os.pwrite, listed, b"more", 0),
+        (os.ftruncate, listed, 1),
+    ]
+    for function, *arguments in changes:
+        expect_errno(errno.EROFS, function, *arguments)
+    with open(f"{root}/d/f", "r+b", buffering=0) as stream:
+        expect_errno(errno.EROFS, stream.write, b"x")
+
+
+@intermezzo_only
+@provokes("JBD2: .*error", "Aborting journal", "EXT4-fs error", "EXT4-fs warning")
+def test_journal_that_fails_makes_the_fileset_read_only(log: KernelLog) -> None:
+    """The disk refuses the journal's blocks: changes get EROFS, one line says so, reading goes on; repaired
+    and mounted again the tree is what its log says."""
+    with FailingDisk() as disk:
+        with mounted(disk.device, FILESET) as root:
+            baseline = snapshot(root)
+            body = os.urandom(60000)
+            for name in ("d", "empty"):
+                os.mkdir(f"{root}/{name}")
+            write(f"{root}/d/f", body)
+            os.symlink("d/f", f"{root}/s")
+            listed = os.open(f"{root}/listed", os.O_CREAT | os.O_RDWR)
+            os.write(listed, b"l" * 4096)
+            os.sync()
+            here = fid_of(os.fsencode(f"{root}/listed"), 1)
+            wait_until(lambda: Log.of_mount(root).listed == [here], "only the open file is listed")
+            disk.fail()
+            os.mkdir(f"{root}/lost")
+            expect_errno((errno.EIO, errno.EROFS), sync_folder, root)
+            log.mark()
+            expect_read_only(root, listed)
+            lines = said_by_us(log)
+            equal((len(lines), "the fileset is read-only" in "".join(lines)), (1, True), f"{lines}")
+            equal(flags_of(root) & FAILED, FAILED, "what the log says of itself")
+            with open("/proc/sys/vm/drop_caches", "w", encoding="ascii") as control:
+                control.write("3")
+            equal((read(f"{root}/s") == body, sorted(os.listdir(root))),
+                  (True, ["d", "empty", "listed", "lost", "lost+found", "s"]), "what is read")
+            equal(os.pread(listed, 4096, 0), b"l" * 4096, "the open file")
+            os.close(listed)
+        equal(len(said_by_us(log)), 0, "lines of the unmount")
+        disk.repair()
+        run("e2fsck", "-fy", disk.device, ok=(0, 1))
+        with mounted(disk.device, FILESET) as root:
+            equal(sorted(os.listdir(root)), ["d", "empty", "listed", "lost+found", "s"], "what was committed")
+            os.mkdir(f"{root}/new")
+            records = list(Log.of_mount(root).records())
+            equal([r.object for r in records if r.flags & RECOVERED], [here], "bodies being changed")
+            check(baseline, Log.of_mount(root), root)
+        check_ext(disk.device)
+
+
+@intermezzo_only
+@provokes("EXT4-fs error", "Aborting journal", "EXT4-fs warning")
+def test_error_of_the_cache_itself_makes_the_fileset_read_only(disk: str, log: KernelLog) -> None:
+    """ext4 finds its own structures damaged: EROFS for every change, where ext4 alone answers EIO to some."""
+    make_ext4(disk)
+    with mounted(disk, f"{FILESET},errors=remount-ro") as root:
+        for name in ("d", "empty"):
+            os.mkdir(f"{root}/{name}")
+        write(f"{root}/d/f")
+        listed = os.open(f"{root}/listed", os.O_CREAT | os.O_RDWR)
+        os.write(listed, b"l" * 4096)
+        # ext4 opens no file any more afterwards
+        late = os.open(f"{root}/d/f", os.O_RDWR)
+        write(f"/sys/fs/ext4/{os.path.basename(disk)}/trigger_fs_error", b"test")
+        log.mark()
+        for function, *arguments in ((os.mkdir, f"{root}/new"), (os.unlink, f"{root}/d/f"),
+                                     (os.open, root, os.O_TMPFILE | os.O_RDWR),
+                                     (os.pwrite, listed, b"more", 0), (os.pwrite, late, b"x", 0)):
+            expect_errno(errno.EROFS, function, *arguments)
+        equal(len(said_by_us(log)), 1, "lines")
+        os.close(listed)
+        os.close(late)
+    run("e2fsck", "-fy", disk, ok=(0, 1))
+    with mounted(disk, FILESET) as root:
+        os.mkdir(f"{root}/new")
+    check_ext(disk)
+
+
+def change_a_bit_of_everything(root: str, turn: int) -> None:
+    """Names, attributes, bodies, a nameless file."""
+    top = f"{root}/{turn}"
+    os.makedirs(f"{top}/a/b")
+    for number in range(20):
+        write(f"{top}/f{number}", os.urandom(number * 700))
+    os.rename(f"{top}/f1", f"{top}/a/f2")
+    rename(f"{top}/f3", f"{top}/a/b", RENAME_EXCHANGE)
+    os.link(f"{top}/f4", f"{top}/a/link")
+    os.unlink(f"{top}/f4")
+    os.chmod(f"{top}/f5", 0o4711)
+    os.truncate(f"{top}/f6", 100)
+    os.setxattr(f"{top}/f7", "user.a", b"1" * 200)
+    fd = os.open(top, os.O_TMPFILE | os.O_RDWR)
+    os.write(fd, b"nameless")
+    link_open_file(fd, f"{top}/named")
+    os.close(fd)
+
+
+@intermezzo_only
+def test_cache_without_a_journal(disk: str) -> None:
+    """ext4 made with ^has_journal is logged too, says that it promises less, and replays after unmounting."""
+    make_ext4(disk, "-O", "^has_journal")
+    with mounted(disk, FILESET) as root:
+        baseline = snapshot(root)
+        equal(flags_of(root), 0, "JOURNALED is not among the flags")
+        change_a_bit_of_everything(root, 0)
+        check(copy.deepcopy(baseline), Log.of_mount(root), root)
+    with mounted(disk, FILESET) as root:
+        change_a_bit_of_everything(root, 1)
+        log = Log.of_mount(root)
+        check(copy.deepcopy(baseline), log, root)
+        equal(sum(r.op == "mkdir" for r in log.records()), 6, "directories in the log")
+    with mounted(disk, fstype="ext4") as root:
+        log = Log.of_cache(f"{root}/.intermezzo/rootset")
+        equal(log.listed, [], "listed after a clean end")
+        check(baseline, log, root)
+    check_ext(disk)
+    make_ext4(disk)
+    with mounted(disk, FILESET) as root:
+        equal(flags_of(root), JOURNALED, "with a journal")
+
+
+def fill_up(root: str) -> None:
+    """Some things to work with, and not a block left."""
+    os.mkdir(f"{root}/d")
+    for name in ("gone", "cut", "moved", "f"):
+        write(f"{root}/{name}", b"x" * 300000)
+    syncfs(root)
+    fill(f"{root}/big")
+    syncfs(root)
+    # blocks are free again once what held them is committed
+    wait_until(lambda: fill(f"{root}/rest") == 0 and errno_of(os.mkdir, f"{root}/d/{time.monotonic_ns()}")
+               == "ENOSPC", "a full disk")
+
+
+def shrink(root: str) -> None:
+    """What must work on a full disk."""
+    os.chmod(f"{root}/f", 0o600)
+    os.rename(f"{root}/moved", f"{root}/d/moved")
+    os.truncate(f"{root}/cut", 10)
+    os.unlink(f"{root}/gone")
+    os.rename(f"{root}/f", f"{root}/d/moved")
+    os.unlink(f"{root}/big")
+    syncfs(root)
+
+
+@intermezzo_only
+def test_full_cache_ends_the_log_and_nothing_else(disk: str, log: KernelLog) -> None:
+    """The log cannot grow for want of room: no caller gets an error for it, space can be made, the log says
+    that it is not the whole truth, also after a new mount."""
+    make_ext4(disk, "-m", "0", size="16M")
+    with mounted(disk, FILESET) as root:
+        fill_up(root)
+        log.mark()
+        count = 0
+        while not flags_of(root) & OVERFLOW:
+            os.utime(f"{root}/f", ns=(count, count))
+            count += 1
+        lines = [line for line in said_by_us(log) if "ends here" in line]
+        equal((len(lines), count > 1000), (1, True), f"{lines} after {count} changes")
+        newest = list(Log.of_mount(root).records())[-1]
+        equal((newest.op, newest.attr["mtime"]), ("setattr", count - 2), "the newest record")
+        shrink(root)
+        os.mkdir(f"{root}/room")
+        write(f"{root}/room/f", b"y" * 100000)
+        equal(list(Log.of_mount(root).records())[-1].recno, newest.recno, "the newest record")
+        equal(len([line for line in said_by_us(log) if "ends here" in line]), 0, "lines more")
+    with mounted(disk, FILESET) as root:
+        equal(flags_of(root) & OVERFLOW, OVERFLOW, "after a new mount")
+        os.mkdir(f"{root}/next")
+        equal(read(f"{root}/room/f"), b"y" * 100000, "a body")
+    with mounted(disk, fstype="ext4") as root:
+        equal(Log.of_cache(f"{root}/.intermezzo/rootset").overflow, True, "on the cache")
+    check_ext(disk)
+
+
+@intermezzo_only
+def test_log_grows_once_there_is_room(disk: str, log: KernelLog) -> None:
+    """A cache that is full when the log wants to grow, and is not any more before the log is full."""
+    make_ext4(disk, "-m", "0", size="16M")
+    with mounted(disk, FILESET) as root:
+        baseline = snapshot(root)
+        fill_up(root)
+        log.mark()
+        said: list[str] = []
+        count, before = 0, info(root)
+        while not said:
+            os.utime(f"{root}/f", ns=(count, count))
+            count += 1
+            said += [line for line in said_by_us(log) if "cannot grow" in line]
+        os.unlink(f"{root}/big")
+        wait_until(lambda: info(root).capacity > before.capacity, "one more segment")
+        for more in range(count + 2000):
+            os.utime(f"{root}/f", ns=(more, more))
+        equal((info(root).flags, said_by_us(log)), (JOURNALED, []), "the log goes on")
+        check(baseline, Log.of_mount(root), root)
+    check_ext(disk)
+
+
+@intermezzo_only
+def test_full_cache_without_a_log_is_mounted_without(disk: str, log: KernelLog) -> None:
+    """A file system that is full when it becomes a cache: mounted read-write with one line, not logged until
+    it has room at a mount, even at a remount."""
+    make_ext4(disk, "-m", "0", size="16M")
+    with mounted(disk, fstype="ext4") as root:
+        fill_up(root)
+    log.mark()
+    with mounted(disk, FILESET) as root:
+        lines = said_by_us(log)
+        equal((len(lines), "no room for a log" in "".join(lines)), (1, True), f"{lines}")
+        expect_errno(errno.ENOENT, os.open, f"{root}/.intermezzo/rootset/kml", os.O_RDONLY)
+        expect_errno(errno.ENOSPC, os.mkdir, f"{root}/no-room")
+        shrink(root)
+        write(f"{root}/f", b"y" * 100000)
+        remount_old(root, "ro")
+        remount_old(root, "rw")
+        equal(flags_of(root), JOURNALED, "with room")
+        baseline = snapshot(root)
+        change_a_bit_of_everything(root, 0)
+        equal(len(said_by_us(log)), 0, "lines more")
+    with mounted(disk, FILESET) as root:
+        change_a_bit_of_everything(root, 1)
+        check(baseline, Log.of_mount(root), root)
+    check_ext(disk)
+
+
+@intermezzo_only
+def test_half_a_log_takes_no_room(disk: str, log: KernelLog) -> None:
+    """Room for some of the log's files, or no inodes: what was made of it is removed again."""
+    make_ext4(disk, "-m", "0", "-N", "64", size="16M")
+    with mounted(disk, fstype="ext4") as root:
+        os.makedirs(f"{root}/.intermezzo/rootset", 0o700)
+        write(f"{root}/reserve", b"r" * 400000)
+        fill_up(root)
+        os.unlink(f"{root}/reserve")
+    log.mark()
+    with mounted(disk, FILESET) as root:
+        equal(len(said_by_us(log)), 1, "lines")
+        equal(os.listdir(f"{root}/.intermezzo/rootset"), ["replicas"], "what is left of the log")
+        syncfs(root)
+        write(f"{root}/reserve", b"r" * 390000)
+        os.unlink(f"{root}/big")
+        count = 0
+        while os.statvfs(root).f_ffree:
+            os.mknod(f"{root}/d/{count}")
+            count += 1
+    log.mark()
+    with mounted(disk, FILESET) as root:
+        equal(len(said_by_us(log)), 1, "lines without inodes")
+        for number in range(count):
+            os.unlink(f"{root}/d/{number}")
+    with mounted(disk, FILESET) as root:
+        equal(flags_of(root), JOURNALED, "with room")
+    check_ext(disk)
+
+
+@intermezzo_only
+def test_full_clone_without_a_log_is_refused(disk: str) -> None:
+    """Others know what a clone began with: what it does not log they would never learn of."""
+    make_ext4(disk, "-m", "0", size="16M")
+    with mounted(disk, fstype="ext4") as root:
+        clone.write_tables(root, {"replicas": clone.replicas()})
+        fill_up(root)
+    where = mount_point()
+    lines = refusal(expect_errno(errno.ENOSPC, mount_old, disk, where, "intermezzo", FILESET))
+    equal((len(lines), "no room for a log" in "".join(lines)), (1, True), f"{lines}")
+    with mounted(disk, f"{FILESET},ro") as root:
+        equal(len(read(f"{root}/f")), 300000, "read-only it can be read")
+    check_ext(disk)
+
+
+@intermezzo_only
+def test_full_cache_with_a_log_but_no_identity_is_refused(disk: str) -> None:
+    """A log that is there and cannot be used for want of room must not miss changes: no mount without it."""
+    make_ext4(disk, "-m", "0", size="16M")
+    with mounted(disk, FILESET) as root:
+        baseline = snapshot(root)
+        os.mkdir(f"{root}/logged")
+    with mounted(disk, fstype="ext4") as root:
+        # nothing that is logged changes
+        folder = f"{root}/.intermezzo/rootset"
+        table = read(f"{folder}/replicas")
+        os.unlink(f"{folder}/replicas")
+        fill(f"{folder}/big")
+        syncfs(root)
+        wait_until(lambda: fill(f"{folder}/big") == 0, "a full disk")
+    where = mount_point()
+    lines = refusal(expect_errno(errno.ENOSPC, mount_old, disk, where, "intermezzo", FILESET))
+    equal((len(lines), "error -28" in "".join(lines)), (1, True), f"{lines}")
+    with mounted(disk, fstype="ext4") as root:
+        os.unlink(f"{root}/.intermezzo/rootset/big")
+        write(f"{root}/.intermezzo/rootset/replicas", table)
+    with mounted(disk, FILESET) as root:
+        check(baseline, Log.of_mount(root), root)
+    check_ext(disk)
