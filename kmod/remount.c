@@ -71,6 +71,7 @@ static int izo_reconfigure_locked(struct fs_context *fc, struct fs_context *lowe
 static int izo_reconfigure_lower(struct fs_context *fc, unsigned int sb_flags, unsigned int mask)
 {
 	struct dentry *lower_root = izo_sb(fc->root->d_sb)->lower_mnt->mnt_root;
+	const char *option = izo_sb(fc->root->d_sb)->config.cache->option;
 	struct super_block *lower = lower_root->d_sb;
 	struct fs_context *lower_fc;
 	int err;
@@ -87,6 +88,9 @@ static int izo_reconfigure_lower(struct fs_context *fc, unsigned int sb_flags, u
 	}
 	lower_fc->oldapi = fc->oldapi;
 	err = izo_parse_cache_options(fc, lower_fc);
+	/* what the log needs outweighs what is asked for, as at the mount */
+	if (!err && option)
+		err = vfs_parse_fs_string(lower_fc, option, NULL, 0);
 	if (!err) {
 		down_write(&lower->s_umount);
 		err = izo_reconfigure_locked(fc, lower_fc);
