@@ -7,6 +7,7 @@
 #include <linux/fs.h>
 #include <linux/mount.h>
 #include <linux/uio.h>
+#include <linux/workqueue.h>
 #include "intermezzo.h"
 #include "log.h"
 
@@ -52,25 +53,48 @@ static int izo_generic_stop(struct izo_ctx *ctx)
 	return 0;
 }
 
+/* A write for somebody who waits for it. */
+struct izo_generic_job {
+	struct work_struct work;
+	struct file *file;
+	loff_t pos;
+	struct kvec vec;
+	ssize_t ret;
+};
+
 /*
  * Not kernel_write(): freezing is held off already, and a second time would deadlock with a
  * freeze that waits in between.
  */
+static void izo_generic_do(struct work_struct *work)
+{
+	struct izo_generic_job *job = container_of(work, struct izo_generic_job, work);
+	struct iov_iter iter;
+	struct kiocb kiocb;
+
+	init_sync_kiocb(&kiocb, job->file);
+	kiocb.ki_pos = job->pos;
+	iov_iter_kvec(&iter, ITER_SOURCE, &job->vec, 1, job->vec.iov_len);
+	job->ret = job->file->f_op->write_iter(&kiocb, &iter);
+}
+
+/* By a kernel thread, which a caller's file size limit, memory limit or death does not concern. */
 static int izo_generic_write(struct izo_ctx *ctx, struct izo_area *area, u32 pos, const void *buf,
 			     u32 len, bool fresh)
 {
-	struct kvec vec = { .iov_base = (void *)buf, .iov_len = len };
-	struct iov_iter iter;
-	struct kiocb kiocb;
-	ssize_t ret;
+	struct izo_generic_job job = {
+		.file = area->file,
+		.pos = pos,
+		.vec = { .iov_base = (void *)buf, .iov_len = len },
+	};
 
-	init_sync_kiocb(&kiocb, area->file);
-	kiocb.ki_pos = pos;
-	iov_iter_kvec(&iter, ITER_SOURCE, &vec, 1, len);
-	ret = area->file->f_op->write_iter(&kiocb, &iter);
-	if (ret < 0)
-		return ret;
-	return ret == len ? 0 : -EIO;
+	INIT_WORK_ONSTACK(&job.work, izo_generic_do);
+	queue_work(system_unbound_wq, &job.work);
+	flush_work(&job.work);
+	destroy_work_on_stack(&job.work);
+	if (job.ret < 0)
+		return job.ret;
+	return job.ret == len ? 0 : -EIO;
 }
 
 static int izo_generic_read(struct izo_log *log, struct izo_area *area, u32 pos, void *buf, u32 len)

@@ -7,6 +7,9 @@
 #include "intermezzo.h"
 #include "log.h"
 
+/* Nothing of a log is larger, in bytes; where all its blocks are is kept in memory. */
+#define IZO_AREA_MOST SZ_16M
+
 static struct dentry *izo_area_lookup(struct izo_log *log, const char *name)
 {
 	const struct qstr q = QSTR_INIT(name, strlen(name));
@@ -153,7 +156,8 @@ int izo_area_make(struct izo_log *log, const char *name, u32 bytes, const void *
  * @name: of the file
  * @bytes: the size it must have, or 0: what it has
  *
- * Return: 0; -ENOENT; -ENODATA if a crash left it incomplete; another negative errno.
+ * Return: 0; -ENOENT; -ENODATA if a crash left it incomplete; -EFBIG if no kernel made it;
+ * another negative errno.
  */
 int izo_area_get(struct izo_log *log, struct izo_area *area, const char *name, u32 bytes)
 {
@@ -165,6 +169,9 @@ int izo_area_get(struct izo_log *log, struct izo_area *area, const char *name, u
 		return PTR_ERR(dentry);
 	err = -ENOENT;
 	if (d_really_is_negative(dentry))
+		goto out;
+	err = -EFBIG;
+	if (i_size_read(d_inode(dentry)) > IZO_AREA_MOST)
 		goto out;
 	err = -ENODATA;
 	if (!d_is_reg(dentry) || !i_size_read(d_inode(dentry)) ||
@@ -178,8 +185,12 @@ int izo_area_get(struct izo_log *log, struct izo_area *area, const char *name, u
 		iput(area->inode);
 		area->inode = NULL;
 	} else {
-		/* S_SWAPFILE is the kernel's own mark of a file whose blocks are known elsewhere */
-		inode_set_flags(area->inode, S_SWAPFILE | S_IMMUTABLE, S_SWAPFILE | S_IMMUTABLE);
+		/*
+		 * S_SWAPFILE is the kernel's own mark of a file whose blocks are known elsewhere;
+		 * such a file cannot be written.
+		 */
+		inode_set_flags(area->inode, S_IMMUTABLE | (area->map ? S_SWAPFILE : 0),
+				S_SWAPFILE | S_IMMUTABLE);
 	}
 out:
 	dput(dentry);
