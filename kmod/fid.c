@@ -165,7 +165,7 @@ int izo_fid_find(struct izo_log *log, struct inode *inode)
 		return PTR_ERR(dentry);
 	size = izo_get_xattr(dentry, IZO_FID_XATTR, &x, sizeof(x));
 	dput(dentry);
-	if (size == sizeof(x) && x.version == IZO_KML_VERSION && x.replica &&
+	if (size == sizeof(x) && x.version == IZO_KML_VERSION && x.replica && x.ino &&
 	    le16_to_cpu(x.replica) <= log->replicas) {
 		fid = (struct izo_fid){ x.ino, x.generation, x.replica };
 	} else if (size == -ENODATA || size == -EOPNOTSUPP) {

@@ -77,7 +77,12 @@ int izo_channels_init(void);
 void izo_channels_exit(void);
 
 /* sysctl.c */
-bool izo_debug_splits(void);
+/* An operation and its record go into two transactions: a crash check must notice. */
+#define IZO_DEBUG_SPLIT		1
+/* A record cannot be written; with the other one neither can it be said that it is missing. */
+#define IZO_DEBUG_REFUSE	2
+#define IZO_DEBUG_REFUSE_END	4
+bool izo_debug(int what);
 int izo_sysctl_init(void);
 void izo_sysctl_exit(void);
 

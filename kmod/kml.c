@@ -71,6 +71,11 @@ static u64 izo_free_room(struct izo_log *log)
  * @log: the log
  * @what: what failed
  * @err: negative errno
+ *
+ * The journal is aborted, so that a transaction with a change and without its record is never
+ * committed.
+ *
+ * Context: may sleep; the change's handle may be open.
  */
 void izo_log_fail(struct izo_log *log, const char *what, int err)
 {
@@ -78,6 +83,8 @@ void izo_log_fail(struct izo_log *log, const char *what, int err)
 		return;
 	pr_err("%s: %s (error %d): the fileset is read-only; check the device, run e2fsck, mount again\n",
 	       log->sb->s_id, what, err);
+	if (log->journal)
+		jbd2_journal_abort(log->journal, err);
 	wake_up_all(&log->grew);
 }
 
@@ -112,6 +119,58 @@ static void izo_log_overflow(struct izo_log *log, const char *why)
 		return;
 	pr_warn("%s: the log of changes ends here: %s; changes go on and are not shared until a rescan\n",
 		log->sb->s_id, why);
+	wake_up_all(&log->room);
+}
+
+/* Could there be another segment? */
+static bool izo_may_grow(const struct izo_log *log)
+{
+	return (u64)(log->segments + 1) * log->segment_size <= log->limit &&
+	       !(log->state & (BIT(IZO_LOG_STOPPED) | BIT(IZO_LOG_FAILED) |
+			       BIT(IZO_LOG_OVERFLOW) | BIT(IZO_LOG_CRAMPED)));
+}
+
+/**
+ * izo_log_await_room - let the log grow before a change that will be recorded
+ * @sb: upper superblock
+ *
+ * Many changes can wait here while one segment is made, and then come all at once: that is what
+ * the half of a segment is for.
+ *
+ * Context: upper inode locks may be held; no freeze protection of the cache, no handle. May sleep.
+ */
+void izo_log_await_room(const struct super_block *sb)
+{
+	/* pairs with izo_log_open() */
+	struct izo_log *log = smp_load_acquire(&izo_sb(sb)->log);
+	bool tight;
+
+	/* usually there are spares, and no lock is needed to see that */
+	if (!log || !list_empty_careful(&log->spare) || !izo_may_grow(log))
+		return;
+	mutex_lock(&log->lock);
+	tight = izo_free_room(log) < log->reserved + izo_seg_room(log) / 2;
+	mutex_unlock(&log->lock);
+	if (!tight)
+		return;
+	mod_delayed_work(system_unbound_wq, &log->grow_work, 0);
+	flush_delayed_work(&log->grow_work);
+}
+
+static bool izo_try_reserve(struct izo_ctx *ctx, u32 need)
+{
+	struct izo_log *log = ctx->log;
+	bool done;
+
+	mutex_lock(&log->lock);
+	if (log->reserved + need <= izo_free_room(log)) {
+		log->reserved += need;
+		ctx->reserved = need;
+	}
+	/* what others have been promised is most often far more than they use */
+	done = ctx->reserved || !log->reserved;
+	mutex_unlock(&log->lock);
+	return done || log->state & (BIT(IZO_LOG_FAILED) | BIT(IZO_LOG_OVERFLOW));
 }
 
 /**
@@ -119,13 +178,15 @@ static void izo_log_overflow(struct izo_log *log, const char *why)
  * @ctx: the operation; ctx->reserved is set, or 0 if it is not to be recorded (overflow)
  * @bytes: that its record takes at most
  *
+ * Without room it waits for the operations that have been promised some. They have all their
+ * locks, and need nothing of this one's.
+ *
  * Context: may sleep.
  * Return: 0, or -EROFS if the log has failed.
  */
 int izo_log_reserve(struct izo_ctx *ctx, u32 bytes)
 {
 	struct izo_log *log = ctx->log;
-	u32 need = bytes + izo_slack(log);
 
 	ctx->reserved = 0;
 	if (izo_log_check_in(log))
@@ -134,12 +195,7 @@ int izo_log_reserve(struct izo_ctx *ctx, u32 bytes)
 		izo_log_overflow(log, "no_journal is set on its channel");
 	if (test_bit(IZO_LOG_OVERFLOW, &log->state))
 		return 0;
-	mutex_lock(&log->lock);
-	if (log->reserved + need <= izo_free_room(log)) {
-		log->reserved += need;
-		ctx->reserved = need;
-	}
-	mutex_unlock(&log->lock);
+	wait_event(log->room, izo_try_reserve(ctx, bytes + izo_slack(log)));
 	if (!ctx->reserved)
 		izo_log_overflow(log, "there is no room for more records");
 	return 0;
@@ -158,6 +214,7 @@ void izo_log_unreserve(struct izo_ctx *ctx)
 	mutex_lock(&log->lock);
 	log->reserved -= ctx->reserved;
 	mutex_unlock(&log->lock);
+	wake_up_all(&log->room);
 	ctx->reserved = 0;
 }
 
@@ -190,7 +247,7 @@ int izo_log_store_overflow(struct izo_ctx *ctx)
 
 	mutex_lock(&log->lock);
 	if (!test_bit(IZO_LOG_OVERFLOW_STORED, &log->state)) {
-		err = izo_put_control(ctx);
+		err = izo_debug(IZO_DEBUG_REFUSE_END) ? -EIO : izo_put_control(ctx);
 		if (!err)
 			set_bit(IZO_LOG_OVERFLOW_STORED, &log->state);
 	}
@@ -334,7 +391,7 @@ static int izo_append_locked(struct izo_ctx *ctx, struct izo_record *r)
 	struct izo_log *log = ctx->log;
 	u64 at = log->tail, room_end = izo_newest(log)->base + izo_seg_room(log);
 	u64 recno = log->recno + 1;
-	size_t len;
+	size_t len, judged;
 	int err = 0;
 
 	/* the first record of an epoch follows the header */
@@ -342,6 +399,9 @@ static int izo_append_locked(struct izo_ctx *ctx, struct izo_record *r)
 		at = round_up(at, log->block_size);
 	izo_fill_head(ctx, r, recno);
 	len = izo_record_seal(r, at, log->epoch, recno, log->block_size);
+	/* what the next mount would refuse must not come before other records */
+	if (izo_record_judge(r->head, len, &judged) != IZO_JUDGED_RECORD)
+		return -EUCLEAN;
 	if (at + len > room_end)
 		err = izo_next_segment(ctx, room_end, at == room_end ? at : at + len,
 				       at == room_end ? recno : recno + 1);
@@ -363,23 +423,38 @@ static int izo_append_locked(struct izo_ctx *ctx, struct izo_record *r)
  * @ctx: the change, with its handle and enough room reserved
  * @r: the record, complete but for what its place decides
  *
+ * A change that cannot be recorded ends the log, in the transaction of the change; where that
+ * cannot be written either, the log fails.
+ *
  * Context: everything that the record describes is locked, so that the log's order is theirs.
  * Return: 0, or a negative errno with the log failed.
  */
 int izo_log_append(struct izo_ctx *ctx, struct izo_record *r)
 {
 	struct izo_log *log = ctx->log;
-	int err = r->overrun ? -EOVERFLOW : 0;
+	int err = r->err;
 
-	if (!WARN_ON_ONCE(err)) {
+	if (izo_debug(IZO_DEBUG_REFUSE))
+		err = -EIO;
+	/* what is promised is enough for any record */
+	WARN_ON_ONCE(err == -EOVERFLOW);
+	if (!err) {
 		mutex_lock(&log->lock);
 		err = izo_append_locked(ctx, r);
 		mutex_unlock(&log->lock);
 	}
+	if (!err) {
+		if (log->journal)
+			izo_log_tell(log);
+		else
+			wake_up_interruptible(&log->grew);
+		return 0;
+	}
+	pr_err("%s: a change could not be recorded (error %d)\n", log->sb->s_id, err);
+	izo_log_overflow(log, "a record is missing");
+	err = izo_log_store_overflow(ctx);
 	if (err)
-		izo_log_fail(log, "a change could not be recorded", err);
-	else
-		wake_up_interruptible(&log->grew);
+		izo_log_fail(log, "the end of the log could not be recorded", err);
 	return err;
 }
 
@@ -398,6 +473,53 @@ u64 izo_log_committed(struct izo_log *log)
 	committed = log->committed;
 	mutex_unlock(&log->lock);
 	return committed;
+}
+
+/**
+ * izo_log_tell - see to it that waiters for new records are told when those are on the medium
+ * @log: the log; without a journal the waiters have been told of all
+ */
+void izo_log_tell(struct izo_log *log)
+{
+	if (log->journal && wq_has_sleeper(&log->grew))
+		queue_work(system_unbound_wq, &log->tell_work);
+}
+
+/* Wake the waiters if there is more for them. Is there a transaction to wait for, @tid? */
+static bool izo_log_tell_now(struct izo_log *log, tid_t *tid)
+{
+	bool more, pending;
+
+	mutex_lock(&log->lock);
+	izo_update_committed(log);
+	more = log->committed != log->told;
+	log->told = log->committed;
+	pending = log->nmarks;
+	if (pending)
+		*tid = log->marks[0].tid;
+	mutex_unlock(&log->lock);
+	if (more)
+		wake_up_interruptible(&log->grew);
+	return pending && wq_has_sleeper(&log->grew) && !is_journal_aborted(log->journal) &&
+	       !test_bit(IZO_LOG_STOPPED, &log->state);
+}
+
+/**
+ * izo_log_await_commits - as long as somebody waits for records, wait for the journal (work item)
+ * @work: in the log
+ *
+ * jbd2 tells of a commit in no other way. izo_log_close() cuts the waiting short.
+ */
+void izo_log_await_commits(struct work_struct *work)
+{
+	struct izo_log *log = container_of(work, struct izo_log, tell_work);
+	tid_t tid;
+
+	while (izo_log_tell_now(log, &tid))
+		wait_event(log->journal->j_wait_done_commit,
+			   jbd2_transaction_committed(log->journal, tid) ||
+			   is_journal_aborted(log->journal) ||
+			   test_bit(IZO_LOG_STOPPED, &log->state));
 }
 
 /**
@@ -586,31 +708,38 @@ static int izo_log_find_room(struct izo_log *log)
 	return !st.f_blocks || st.f_bfree * st.f_bsize > log->segment_size ? 0 : -ENOSPC;
 }
 
+static bool izo_wants_spare(struct izo_log *log)
+{
+	bool wanted;
+
+	mutex_lock(&log->lock);
+	wanted = (list_empty(&log->spare) || list_is_singular(&log->spare)) && izo_may_grow(log);
+	mutex_unlock(&log->lock);
+	return wanted;
+}
+
 /**
- * izo_log_grow - make a spare segment where there is none, now or when there is room (work item)
+ * izo_log_grow - make spare segments, now or when there is room (work item)
  * @work: in the log
+ *
+ * Two, as making one may take longer than filling one: it waits for all data that the cache's
+ * current transaction waits for.
  */
 void izo_log_grow(struct work_struct *work)
 {
 	struct izo_log *log = container_of(work, struct izo_log, grow_work.work);
-	bool wanted;
-	int err;
+	bool was_cramped = test_and_clear_bit(IZO_LOG_CRAMPED, &log->state);
+	int err = 0;
 
-	mutex_lock(&log->lock);
-	wanted = list_empty(&log->spare) &&
-		 (u64)(log->segments + 1) * log->segment_size <= log->limit;
-	mutex_unlock(&log->lock);
-	if (!wanted || log->state & (BIT(IZO_LOG_STOPPED) | BIT(IZO_LOG_FAILED) |
-				     BIT(IZO_LOG_OVERFLOW)))
-		return;
-	err = izo_log_find_room(log);
-	if (!err)
-		err = izo_log_make_spare(log);
-	if (!err) {
-		clear_bit(IZO_LOG_CRAMPED, &log->state);
-		return;
+	while (!err && izo_wants_spare(log)) {
+		err = izo_log_find_room(log);
+		if (!err)
+			err = izo_log_make_spare(log);
 	}
-	if (!test_and_set_bit(IZO_LOG_CRAMPED, &log->state))
+	if (!err)
+		return;
+	set_bit(IZO_LOG_CRAMPED, &log->state);
+	if (!was_cramped)
 		pr_warn("%s: the log of changes cannot grow (error %d): it ends when it is full, unless there is room before\n",
 			log->sb->s_id, err);
 	queue_delayed_work(system_unbound_wq, &log->grow_work, IZO_GROW_INTERVAL);

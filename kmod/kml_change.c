@@ -16,10 +16,10 @@
 #include "intermezzo.h"
 #include "log.h"
 
-/* Attributes that an object is born with: what fits in here is recorded with it, in bytes. */
-#define IZO_BIRTH_XATTRS SZ_2K
+/* Labels that an object is born with: what fits in here is recorded with it, in bytes. */
+#define IZO_BIRTH_XATTRS SZ_1K
 
-/* Where an ACL is larger than a birth has room for. */
+/* Where somebody has set attributes before the object had a name. */
 #define IZO_COMPLETE_XATTRS SZ_8K
 
 #define IZO_PLACE_ROOM IZO_ITEM_ROOM(sizeof(struct izo_kml_place) + NAME_MAX)
@@ -29,19 +29,38 @@ static bool izo_makes(u16 op)
 	return op >= IZO_KML_CREATE && op <= IZO_KML_SYMLINK;
 }
 
-static size_t izo_change_room(const struct izo_change *c)
+static size_t izo_groups_room(void)
 {
 	size_t groups = min(current_cred()->group_info->ngroups, IZO_KML_GROUPS_MAX);
+
+	return IZO_ITEM_ROOM(groups * sizeof(__le32));
+}
+
+/* What an object made in a directory may have from the start: labels, and up to two ACLs. */
+static size_t izo_birth_room(const struct inode *dir)
+{
+	struct posix_acl *acl = get_inode_acl(izo_lower(dir), ACL_TYPE_DEFAULT);
+	size_t room = IZO_BIRTH_XATTRS;
+
+	if (!IS_ERR_OR_NULL(acl))
+		room += 2 * posix_acl_xattr_size(acl->a_count);
+	if (!IS_ERR(acl))
+		posix_acl_release(acl);
+	return min(room, IZO_BIRTH_XATTRS + 2 * IZO_COMPLETE_XATTRS);
+}
+
+static size_t izo_change_room(const struct izo_change *c)
+{
 	size_t room = IZO_RECORD_SPARE + IZO_ITEM_ROOM(sizeof(struct izo_kml_attr)) +
-		      IZO_ITEM_ROOM(groups * sizeof(__le32)) + IZO_PLACE_ROOM;
+		      izo_groups_room() + IZO_PLACE_ROOM;
 
 	if (izo_makes(c->op)) {
-		room += c->flags & IZO_KML_COMPLETE ? IZO_COMPLETE_XATTRS : IZO_BIRTH_XATTRS;
+		room += c->flags & IZO_KML_COMPLETE ? IZO_COMPLETE_XATTRS : izo_birth_room(c->dir);
 		if (c->op == IZO_KML_SYMLINK)
 			room += IZO_ITEM_ROOM(PATH_MAX);
 	}
 	if (c->flags & IZO_KML_WHITEOUT)
-		room += IZO_BIRTH_XATTRS;
+		room += izo_birth_room(c->dir);
 	if (c->op == IZO_KML_RENAME)
 		room += IZO_PLACE_ROOM + IZO_ITEM_ROOM(sizeof(struct izo_kml_other)) +
 			IZO_ITEM_ROOM(sizeof(struct izo_kml_whiteout));
@@ -50,6 +69,12 @@ static size_t izo_change_room(const struct izo_change *c)
 	if (c->op == IZO_KML_CLOSE)
 		room += IZO_ITEM_ROOM(IZO_KML_RANGES_MAX * sizeof(struct izo_kml_range));
 	return room;
+}
+
+/* A damaged inode of ext4 may have more nanoseconds than there are; a record must not. */
+static __le32 izo_nsec(const struct timespec64 *t)
+{
+	return cpu_to_le32(min(t->tv_nsec, NSEC_PER_SEC - 1));
 }
 
 static void izo_put_place(struct izo_log *log, struct izo_record *r, u16 type,
@@ -62,7 +87,7 @@ static void izo_put_place(struct izo_log *log, struct izo_record *r, u16 type,
 		return;
 	izo_fid_put(log, dir, &p->dir);
 	p->mtime = cpu_to_le64(mtime.tv_sec);
-	p->mtime_nsec = cpu_to_le32(mtime.tv_nsec);
+	p->mtime_nsec = izo_nsec(&mtime);
 	memcpy(p->name, name->name, name->len);
 }
 
@@ -120,15 +145,15 @@ static void izo_fill_attr(struct izo_kml_attr *a, const struct inode *lower, u32
 		a->rdev = cpu_to_le64((u64)MAJOR(lower->i_rdev) << 32 | MINOR(lower->i_rdev));
 	if (valid & IZO_ATTR_MTIME) {
 		a->mtime = cpu_to_le64(mtime.tv_sec);
-		a->mtime_nsec = cpu_to_le32(mtime.tv_nsec);
+		a->mtime_nsec = izo_nsec(&mtime);
 	}
 	if (valid & IZO_ATTR_CTIME) {
 		a->ctime = cpu_to_le64(ctime.tv_sec);
-		a->ctime_nsec = cpu_to_le32(ctime.tv_nsec);
+		a->ctime_nsec = izo_nsec(&ctime);
 	}
 	if (valid & IZO_ATTR_ATIME) {
 		a->atime = cpu_to_le64(atime.tv_sec);
-		a->atime_nsec = cpu_to_le32(atime.tv_nsec);
+		a->atime_nsec = izo_nsec(&atime);
 	}
 }
 
@@ -169,6 +194,8 @@ static void izo_put_birth_xattrs(struct izo_change *c, struct izo_record *r)
 		c->flags |= IZO_KML_XATTRS_CUT;
 		return;
 	}
+	/* the groups come after them */
+	r->limit -= izo_groups_room();
 	for (char *name = list; name < list + bytes; name += strlen(name) + 1) {
 		struct izo_record before = *r;
 		ssize_t size;
@@ -178,11 +205,12 @@ static void izo_put_birth_xattrs(struct izo_change *c, struct izo_record *r)
 		size = izo_get_xattr(c->lower, name, value, IZO_COMPLETE_XATTRS);
 		if (size >= 0)
 			izo_put_xattr(r, name, value, size);
-		if (size < 0 || r->overrun) {
+		if (size < 0 || r->err) {
 			*r = before;
 			c->flags |= IZO_KML_XATTRS_CUT;
 		}
 	}
+	r->limit += izo_groups_room();
 	kfree(value);
 }
 
@@ -190,19 +218,26 @@ static void izo_put_birth_xattrs(struct izo_change *c, struct izo_record *r)
 static void izo_put_acl(struct izo_change *c, struct izo_record *r, struct inode *lower)
 {
 	struct posix_acl *acl = get_inode_acl(lower, c->acl_type);
-	void *value = IS_ERR_OR_NULL(acl) ? NULL : kmalloc(c->size, GFP_KERNEL);
-	int size = -ENODATA;
+	void *value;
+	int size;
 
-	if (value)
-		size = posix_acl_to_xattr(&init_user_ns, acl, value, c->size);
-	if (size < 0) {
-		c->op = IZO_KML_REMOVEXATTR;
-		size = 0;
+	if (IS_ERR(acl)) {
+		r->err = PTR_ERR(acl);
+		return;
 	}
-	izo_put_xattr(r, c->xattr, value, size);
+	if (!acl) {
+		c->op = IZO_KML_REMOVEXATTR;
+		izo_put_xattr(r, c->xattr, NULL, 0);
+		return;
+	}
+	value = kmalloc(c->size, GFP_KERNEL);
+	size = value ? posix_acl_to_xattr(&init_user_ns, acl, value, c->size) : -ENOMEM;
+	if (size < 0)
+		r->err = size;
+	else
+		izo_put_xattr(r, c->xattr, value, size);
 	kfree(value);
-	if (!IS_ERR(acl))
-		posix_acl_release(acl);
+	posix_acl_release(acl);
 }
 
 static void izo_put_groups(struct izo_change *c, struct izo_record *r)
@@ -248,7 +283,7 @@ static void izo_put_other(struct izo_log *log, struct izo_record *r, const struc
 	izo_fid_put(log, inode, &o->fid);
 	o->nlink = cpu_to_le32(izo_lower(inode)->i_nlink);
 	o->mtime = cpu_to_le64(mtime.tv_sec);
-	o->mtime_nsec = cpu_to_le32(mtime.tv_nsec);
+	o->mtime_nsec = izo_nsec(&mtime);
 }
 
 static void izo_put_rename(struct izo_log *log, struct izo_change *c, struct izo_record *r)
@@ -449,6 +484,10 @@ int izo_log_begin_in(struct izo_ctx *ctx, struct izo_log *log)
 	ctx->handle = NULL;
 	if (ctx->change.dir)
 		ctx->change.dir_mtime = inode_get_mtime(izo_lower(ctx->change.dir));
+	if (ctx->change.object) {
+		ctx->change.old_uid = izo_lower(ctx->change.object)->i_uid;
+		ctx->change.old_gid = izo_lower(ctx->change.object)->i_gid;
+	}
 	ctx->size = ctx->change.op ? izo_change_room(&ctx->change) : 0;
 	err = izo_log_reserve(ctx, ctx->size);
 	if (!err && ctx->size && ctx->reserved) {
@@ -485,14 +524,36 @@ int izo_log_begin(struct izo_ctx *ctx)
 	return log && izo_is_recorded(ctx) ? izo_log_begin_in(ctx, log) : 0;
 }
 
+/* ext4 sets flags before a project that it may have no room for, and a mode before its ACL. */
+static bool izo_set_in_part(struct izo_change *c)
+{
+	const struct inode *lower = izo_lower(c->object);
+	struct fileattr now = { };
+
+	c->valid = 0;
+	if (lower->i_mode != c->old_mode)
+		c->valid |= IZO_ATTR_MODE;
+	if (!uid_eq(lower->i_uid, c->old_uid))
+		c->valid |= IZO_ATTR_UID;
+	if (!gid_eq(lower->i_gid, c->old_gid))
+		c->valid |= IZO_ATTR_GID;
+	if (c->old_flags && !izo_get_fileattr(c->lower, &now) &&
+	    (now.flags != c->old_flags->flags || now.fsx_projid != c->old_flags->fsx_projid))
+		c->valid |= IZO_ATTR_FSFLAGS | IZO_ATTR_PROJID;
+	return c->valid;
+}
+
 /*
- * A change that failed may have touched its directory all the same: ext4 takes a whiteout back that
- * it had not put yet. Then that is the change. Returns false if nothing happened.
+ * A change that failed may have been made in part. That, then, is the change: attributes, or a
+ * directory that was touched (ext4 takes a whiteout back that it had not put yet). Returns false if
+ * nothing happened.
  */
-static bool izo_only_touched(struct izo_change *c)
+static bool izo_made_in_part(struct izo_change *c)
 {
 	struct timespec64 mtime;
 
+	if (c->op == IZO_KML_SETATTR)
+		return izo_set_in_part(c);
 	if (!c->dir)
 		return false;
 	mtime = inode_get_mtime(izo_lower(c->dir));
@@ -512,7 +573,7 @@ static int izo_log_split(struct izo_ctx *ctx)
 {
 	int err;
 
-	if (!izo_debug_splits())
+	if (!izo_debug(IZO_DEBUG_SPLIT))
 		return 0;
 	err = ctx->log->ops->stop(ctx);
 	if (!err && ctx->log->journal)
@@ -542,7 +603,7 @@ int izo_log_end(struct izo_ctx *ctx, int err)
 		izo_log_fail(ctx->log, "a change and its record came apart", err2);
 	} else if (!err && !ctx->reserved) {
 		err2 = izo_log_store_overflow(ctx);
-	} else if (ctx->reserved && ctx->change.op && (!err || izo_only_touched(&ctx->change))) {
+	} else if (ctx->reserved && ctx->change.op && (!err || izo_made_in_part(&ctx->change))) {
 		err2 = izo_log_split(ctx);
 		if (!err2) {
 			izo_encode(ctx, &r);

@@ -57,7 +57,7 @@ void izo_record_start(struct izo_record *r, void *buf, size_t size)
 	r->len = IZO_HEAD;
 	/* what sealing adds: padding and the tail */
 	r->limit = size - IZO_KML_FILLER_MIN - IZO_TAIL;
-	r->overrun = false;
+	r->err = 0;
 	memset(r->head, 0, IZO_HEAD);
 }
 
@@ -67,7 +67,7 @@ void izo_record_start(struct izo_record *r, void *buf, size_t size)
  * @type: IZO_ITEM_*
  * @len: bytes of its contents
  *
- * Return: @len zero bytes to fill, or NULL without room, which @r remembers.
+ * Return: @len zero bytes to fill, or NULL without room, with @r->err set.
  */
 void *izo_record_item(struct izo_record *r, u16 type, size_t len)
 {
@@ -75,7 +75,7 @@ void *izo_record_item(struct izo_record *r, u16 type, size_t len)
 	struct izo_kml_item *item = (void *)r->head + r->len;
 
 	if (r->len + room > r->limit) {
-		r->overrun = true;
+		r->err = -EOVERFLOW;
 		return NULL;
 	}
 	memset(item, 0, room);

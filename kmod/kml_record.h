@@ -16,13 +16,13 @@
  * @head: its first byte, in a buffer of the caller's
  * @len: bytes so far
  * @limit: bytes that head and items may take
- * @overrun: something did not fit
+ * @err: why it cannot be completed: -EOVERFLOW if something did not fit, or another's
  */
 struct izo_record {
 	struct izo_kml_head *head;
 	size_t len;
 	size_t limit;
-	bool overrun;
+	int err;
 };
 
 enum izo_judged {

@@ -124,9 +124,12 @@ enum izo_log_state {
  * @marks: transactions that may not be committed, oldest first
  * @nmarks: how many
  * @committed: offset before which all is on the medium
+ * @told: what that was when waiters were last woken; of @tell_work
  * @reserved: bytes promised to operations under way
  * @grew: waiters for new records
- * @grow_work: makes a spare segment
+ * @room: waiters for room that others have been promised
+ * @grow_work: makes spare segments
+ * @tell_work: waits for the journal and wakes @grew
  * @lml_lock: protects the following; nests as @lock does, outside of it
  * @dirty: struct izo_dirty of files whose body may differ from their last CLOSE
  * @ndirty: how many
@@ -169,9 +172,12 @@ struct izo_log {
 	struct izo_mark marks[IZO_MARKS];
 	unsigned int nmarks;
 	u64 committed;
+	u64 told;
 	u64 reserved;
 	wait_queue_head_t grew;
+	wait_queue_head_t room;
 	struct delayed_work grow_work;
+	struct work_struct tell_work;
 
 	struct mutex lml_lock;	/* from here on */
 	struct list_head dirty;
@@ -245,6 +251,7 @@ int izo_log_make_spare(struct izo_log *log);
 
 /* kml.c */
 int izo_log_check(const struct super_block *sb);
+void izo_log_await_room(const struct super_block *sb);
 int izo_log_reserve(struct izo_ctx *ctx, u32 bytes);
 void izo_log_unreserve(struct izo_ctx *ctx);
 int izo_log_append(struct izo_ctx *ctx, struct izo_record *r);
@@ -252,6 +259,8 @@ int izo_log_store_overflow(struct izo_ctx *ctx);
 int izo_log_store_trimmed(struct izo_ctx *ctx);
 void izo_log_fail(struct izo_log *log, const char *what, int err);
 u64 izo_log_committed(struct izo_log *log);
+void izo_log_tell(struct izo_log *log);
+void izo_log_await_commits(struct work_struct *work);
 int izo_log_commit(struct izo_log *log);
 int izo_log_trim(struct izo_log *log, u64 offset);
 ssize_t izo_log_read(struct izo_log *log, void *buf, size_t len, u64 pos);

@@ -147,6 +147,7 @@ static __poll_t izo_log_file_poll(struct file *file, struct poll_table_struct *w
 	struct izo_log *log = file->private_data;
 
 	poll_wait(file, &log->grew, wait);
+	izo_log_tell(log);
 	if (test_bit(IZO_LOG_FAILED, &log->state))
 		return EPOLLERR | EPOLLIN | EPOLLRDNORM;
 	return izo_log_size(log, file_inode(file)) > file->f_pos ? EPOLLIN | EPOLLRDNORM : 0;
@@ -210,6 +211,7 @@ static long izo_log_file_ioctl(struct file *file, unsigned int cmd, unsigned lon
 	struct izo_log *log = file->private_data;
 	struct izo_kml_info info;
 	u64 offset;
+	int err;
 
 	if (izo_lower(file_inode(file)) != log->control.inode)
 		return -ENOTTY;
@@ -222,7 +224,13 @@ static long izo_log_file_ioctl(struct file *file, unsigned int cmd, unsigned lon
 	case IZO_IOC_KML_TRIM:
 		if (copy_from_user(&offset, (void __user *)arg, sizeof(offset)))
 			return -EFAULT;
-		return izo_log_trim_durably(log, offset);
+		/* a remount to read-only waits for writers of this mount, not of the cache's */
+		err = mnt_want_write(file->f_path.mnt);
+		if (err)
+			return err;
+		err = izo_log_trim_durably(log, offset);
+		mnt_drop_write(file->f_path.mnt);
+		return err;
 	default:
 		return -ENOTTY;
 	}
@@ -242,7 +250,6 @@ void izo_log_getattr(const struct inode *inode, struct kstat *stat)
 }
 
 const struct file_operations izo_log_file_operations = {
-	.owner		= THIS_MODULE,
 	.open		= izo_log_file_open,
 	.read		= izo_log_file_read,
 	.llseek		= izo_log_file_llseek,

@@ -225,15 +225,24 @@ static int izo_log_order(struct izo_log *log, struct fs_context *fc)
 
 static int izo_log_find_segments(struct izo_log *log, struct fs_context *fc)
 {
+	struct file *file;
+	char name[16];
 	int err;
 
 	do {
 		err = izo_seg_add(log, log->segments);
 	} while (!err);
-	/* one that a crash left incomplete was never used */
-	if (err == -ENOENT || err == -ENODATA)
-		err = izo_log_order(log, fc);
-	return err;
+	if (err != -ENOENT && err != -ENODATA)
+		return err;
+	/* one that a crash left incomplete was never used, and is the last */
+	izo_seg_name(name, log->segments + 1);
+	file = izo_table_open(log, name);
+	if (!IS_ERR(file)) {
+		__fput_sync(file);
+		return invalfc(fc, ".intermezzo/*/kml.%u is missing or has the wrong size; restore it, or remove .intermezzo/*/kml on the unmounted cache to begin a new log",
+			       log->segments);
+	}
+	return PTR_ERR(file) == -ENOENT ? izo_log_order(log, fc) : PTR_ERR(file);
 }
 
 static int izo_replicas_read(struct file *file, struct izo_replicas *head,
@@ -246,13 +255,18 @@ static int izo_replicas_read(struct file *file, struct izo_replicas *head,
 }
 
 /* Who this replica is, from the table that mkizofs made, or as a new fileset. */
-static int izo_log_identity(struct izo_log *log, struct fs_context *fc)
+static int izo_log_identity(struct izo_log *log, bool is_new, struct fs_context *fc)
 {
 	struct izo_replicas head = { };
 	struct izo_replica self = { };
 	struct file *file = izo_table_open(log, IZO_REPLICAS_NAME);
 	int err = PTR_ERR_OR_ZERO(file);
 
+	/* a crash of the first mount may leave the name without the contents */
+	if (!err && is_new && !i_size_read(file_inode(file))) {
+		__fput_sync(file);
+		err = -ENOENT;
+	}
 	if (err == -ENOENT) {
 		struct { struct izo_replicas head; struct izo_replica self; } new = { };
 
@@ -327,17 +341,19 @@ static int izo_log_load(struct izo_log *log, struct fs_context *fc)
 static int izo_log_make_or_load(struct izo_log *log, struct fs_context *fc)
 {
 	int err = log->ops->attach(log), found;
+	bool is_new;
 	u64 bytes;
 
 	if (err)
 		return err;
 	found = izo_area_get(log, &log->control, IZO_CONTROL_NAME, 0);
-	err = izo_log_identity(log, fc);
+	is_new = found == -ENOENT || found == -ENODATA;
+	err = izo_log_identity(log, is_new, fc);
 	if (!err)
 		err = izo_base_open(log, fc);
 	if (err)
 		return err;
-	if (found == -ENOENT || found == -ENODATA) {
+	if (is_new) {
 		err = izo_log_cache_bytes(log, &bytes);
 		if (!err)
 			err = izo_log_begin_epoch(log, bytes);
@@ -364,7 +380,9 @@ static struct izo_log *izo_log_alloc(struct super_block *sb, struct dentry *dir)
 	INIT_LIST_HEAD(&log->spare);
 	INIT_LIST_HEAD(&log->dirty);
 	init_waitqueue_head(&log->grew);
+	init_waitqueue_head(&log->room);
 	INIT_DELAYED_WORK(&log->grow_work, izo_log_grow);
+	INIT_WORK(&log->tell_work, izo_log_await_commits);
 	INIT_DELAYED_WORK(&log->lml_work, izo_lml_work);
 	return log;
 }
@@ -448,6 +466,9 @@ void izo_log_close(struct izo_log *log)
 	set_bit(IZO_LOG_STOPPED, &log->state);
 	cancel_delayed_work_sync(&log->grow_work);
 	cancel_delayed_work_sync(&log->lml_work);
+	if (log->journal)
+		wake_up_all(&log->journal->j_wait_done_commit);
+	cancel_work_sync(&log->tell_work);
 	izo_segs_free(log, &log->used);
 	izo_segs_free(log, &log->spare);
 	izo_area_put(log, &log->control);

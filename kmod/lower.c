@@ -56,6 +56,8 @@ int izo_change_begin(struct izo_ctx *ctx, const struct inode *inode, const struc
 	err = izo_log_check(ctx->sb);
 	if (err)
 		return err;
+	if (ctx->shared)
+		izo_log_await_room(ctx->sb);
 	err = mnt_want_write(izo_sb(ctx->sb)->lower_mnt);
 	if (err || !ctx->shared)
 		return err;

@@ -320,8 +320,11 @@ static int izo_fileattr_flush(struct inode *lower, const struct fileattr *fa)
 static int izo_fileattr_set_locked(struct izo_ctx *ctx, struct dentry *lower, struct fileattr *fa)
 {
 	struct inode *inode = d_inode(lower);
+	struct fileattr before = { };
 	int err = dquot_initialize(inode);
 
+	if (!err)
+		err = izo_get_fileattr(lower, &before);
 	if (err)
 		return err;
 	filemap_invalidate_lock(inode->i_mapping);
@@ -330,6 +333,7 @@ static int izo_fileattr_set_locked(struct izo_ctx *ctx, struct dentry *lower, st
 		err = izo_log_begin(ctx);
 	if (!err) {
 		ctx->change.lower = lower;
+		ctx->change.old_flags = &before;
 		err = inode->i_op->fileattr_set(&nop_mnt_idmap, lower, fa);
 		err = izo_log_end(ctx, err);
 	}

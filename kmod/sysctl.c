@@ -8,13 +8,11 @@
 #include <linux/sysctl.h>
 #include "intermezzo.h"
 
-/* An operation and its record go into two transactions: a crash check must notice. */
-#define IZO_DEBUG_SPLIT 1
+static int izo_debug_mask;
+static int izo_debug_most = IZO_DEBUG_SPLIT | IZO_DEBUG_REFUSE | IZO_DEBUG_REFUSE_END;
 
-static int izo_debug;
-
-module_param_named(debug, izo_debug, int, 0444);
-MODULE_PARM_DESC(debug, "with CONFIG_INTERMEZZO_DEBUG: 1 breaks the log's atomicity, for tests");
+module_param_named(debug, izo_debug_mask, int, 0444);
+MODULE_PARM_DESC(debug, "with CONFIG_INTERMEZZO_DEBUG: what is to go wrong, for tests; see IZO_DEBUG_*");
 
 /* Each channel's table: the entries differ in where they store. */
 static struct ctl_table izo_channel_table[INTERMEZZO_CHANNELS][2];
@@ -23,23 +21,24 @@ static struct ctl_table_header *izo_headers[INTERMEZZO_CHANNELS];
 static struct ctl_table izo_table[] = {
 	{
 		.procname	= "debug",
-		.data		= &izo_debug,
+		.data		= &izo_debug_mask,
 		.maxlen		= sizeof(int),
 		.mode		= IS_ENABLED(CONFIG_INTERMEZZO_DEBUG) ? 0644 : 0444,
 		.proc_handler	= proc_dointvec_minmax,
 		.extra1		= SYSCTL_ZERO,
-		.extra2		= SYSCTL_ONE,
+		.extra2		= &izo_debug_most,
 	},
 };
 
 static struct ctl_table_header *izo_header;
 
 /**
- * izo_debug_splits - is the log to be written wrongly, to see a test fail?
+ * izo_debug - is this to go wrong, to see what a test or the log makes of it?
+ * @what: IZO_DEBUG_*
  */
-bool izo_debug_splits(void)
+bool izo_debug(int what)
 {
-	return IS_ENABLED(CONFIG_INTERMEZZO_DEBUG) && READ_ONCE(izo_debug) & IZO_DEBUG_SPLIT;
+	return IS_ENABLED(CONFIG_INTERMEZZO_DEBUG) && READ_ONCE(izo_debug_mask) & what;
 }
 
 static void izo_channel_entry(struct ctl_table *entry, const char *name, int *flag)

@@ -131,6 +131,9 @@ struct izo_inode {
  * @flags: IZO_KML_* flags
  * @valid: of a SETATTR: IZO_ATTR_* that are set
  * @old_mode: the object's mode before
+ * @old_uid: its owner before; set by izo_log_begin()
+ * @old_gid: its group before; likewise
+ * @old_flags: of chattr(1): the flags and project before
  * @acl_type: ACL_TYPE_*, or 0
  * @object: upper inode; NULL while it is being made
  * @fid: the object's FID where there is no upper inode
@@ -153,6 +156,9 @@ struct izo_change {
 	u32 flags;
 	u32 valid;
 	umode_t old_mode;
+	kuid_t old_uid;
+	kgid_t old_gid;
+	struct fileattr *old_flags;
 	int acl_type;
 	struct inode *object;
 	const struct izo_fid *fid;

@@ -13,7 +13,7 @@ import time
 from typing import Callable, NamedTuple
 
 from guest import clone
-from guest.disks import check_ext, fill, make_ext4, run
+from guest.disks import check_ext, debugfs_write, fill, make_ext4, run
 from guest.expect import equal, errno_of, expect_errno, intermezzo_only, provokes, wait_until
 from guest.kernel_log import KernelLog
 from guest.kml import RECOVERED, Log
@@ -408,3 +408,71 @@ def test_full_cache_with_a_log_but_no_identity_is_refused(disk: str) -> None:
     with mounted(disk, FILESET) as root:
         check(baseline, Log.of_mount(root), root)
     check_ext(disk)
+
+
+def refused(disk: str, *words: str) -> None:
+    """The cache is not mounted read-write, and one line says why; read-only it is."""
+    where = mount_point()
+    lines = refusal(expect_errno((errno.EINVAL, errno.EFBIG), mount_old, disk, where, "intermezzo", FILESET))
+    equal((len(lines), [word for word in words if word not in "".join(lines)]), (1, []), f"{lines}")
+    with mounted(disk, f"{FILESET},ro") as root:
+        equal(os.path.isdir(f"{root}/d"), True, "read-only")
+
+
+@intermezzo_only
+def test_files_of_the_log_that_no_kernel_made(disk: str) -> None:
+    """Too large, missing in the middle, empty: refused in one line, nothing guessed, nothing overwritten."""
+    make_ext4(disk, size="32M")
+    with mounted(disk, FILESET) as root:
+        os.mkdir(f"{root}/d")
+        wait_until(lambda: info(root).capacity >= 3 << 18, "two spare segments")
+    for name, size, words in (("kml", 4 << 30, ("error -27",)), ("lml", 4 << 30, ("error -27",)),
+                              ("kml.1", 0, ("kml.1", "missing or has the wrong size")),
+                              ("replicas", 0, ("replicas is damaged",))):
+        with mounted(disk, fstype="ext4") as root:
+            path = f"{root}/.intermezzo/rootset/{name}"
+            os.rename(path, f"{path}.kept")
+            with open(path, "wb") as stream:
+                stream.truncate(size)
+        refused(disk, *words)
+        with mounted(disk, fstype="ext4") as root:
+            path = f"{root}/.intermezzo/rootset/{name}"
+            equal(os.stat(path).st_size, size, "what was there stays")
+            os.rename(f"{path}.kept", path)
+    with mounted(disk, FILESET) as root:
+        os.mkdir(f"{root}/next")
+        equal([r.place.name for r in Log.of_mount(root).records()], [b"d", b"next"], "the log")
+    check_ext(disk)
+
+
+@intermezzo_only
+def test_first_mount_that_a_crash_cut_short(disk: str) -> None:
+    """Before there is a log, an empty table of replicas is one that was being made."""
+    make_ext4(disk)
+    with mounted(disk, fstype="ext4") as root:
+        os.makedirs(f"{root}/.intermezzo/rootset", 0o700)
+        write(f"{root}/.intermezzo/rootset/replicas", b"")
+    with mounted(disk, FILESET) as root:
+        baseline = snapshot(root)
+        change_a_bit_of_everything(root, 0)
+        check(baseline, Log.of_mount(root), root)
+    check_ext(disk)
+
+
+@intermezzo_only
+def test_times_that_do_not_exist(disk: str) -> None:
+    """A damaged inode with more nanoseconds than a second has: its changes are recorded all the same."""
+    make_ext4(disk)
+    with mounted(disk, fstype="ext4") as root:
+        os.mkdir(f"{root}/d")
+        write(f"{root}/d/f")
+    for name in ("d", "d/f"):
+        debugfs_write(disk, f"set_inode_field {name} mtime_extra 0xfffffffc")
+    with mounted(disk, FILESET) as root:
+        os.rename(f"{root}/d/f", f"{root}/g")
+        os.chmod(f"{root}/d", 0o700)
+        os.rename(f"{root}/g", f"{root}/f")
+        records = list(Log.of_mount(root).records())
+        equal([r.op for r in records], ["rename", "setattr", "rename"], "records")
+        equal(records[0].attr["mtime"] % 10**9, 10**9 - 1, "nanoseconds of the file")
+        equal(flags_of(root), JOURNALED, "the log goes on")
