@@ -364,6 +364,9 @@ static bool izo_items_ok(const struct izo_kml_head *h, size_t len)
 			return false;
 		if (type == IZO_ITEM_ATTR && !izo_attr_fits(h, data))
 			return false;
+		if (type == IZO_ITEM_XATTR && le16_to_cpu(h->op) == IZO_KML_REMOVEXATTR &&
+		    ((const struct izo_kml_xattr *)data)->value_len)
+			return false;
 		if (memchr_inv(data + bytes, 0, ALIGN(bytes, 8) - bytes))
 			return false;
 		seen |= BIT(type);
