@@ -33,7 +33,10 @@ test-full: deps ## the same with ten minutes of fuzzing instead of one and 2,000
 demo: deps ## boot Debian on rootfstype=intermezzo in QEMU and show what works today
 	@qemu-tests/demo
 
-lint: deps ## checkpatch, sparse, shellcheck, shfmt, flake8, layering, licences
+intersync: deps ## the user half: builds, unit tests with sanitizers, 20 seconds of fuzzing
+	@qemu-tests/run-stages intersync
+
+lint: deps ## checkpatch, sparse, clang-tidy, clang-format, shellcheck, shfmt, flake8, layering, licences
 	@qemu-tests/run-stages lint
 
 host-test: deps ## tests of the scripts that need no guest
@@ -72,4 +75,4 @@ initramfs: deps ## build the BusyBox initramfs
 clean: ## remove what `make module` left in kmod/ (the cache is kept; its path is on top of this file)
 	@rm -rf kmod/{.tmp_versions,Module.symvers,modules.order} kmod/*.{o,ko,mod,mod.c} kmod/.*.{o,cmd,d}
 
-.PHONY: help deps test test-full demo lint host-test uml-test qemu-test storm qemu-shell kernel patch module image initramfs clean
+.PHONY: help deps test test-full demo intersync lint host-test uml-test qemu-test storm qemu-shell kernel patch module image initramfs clean

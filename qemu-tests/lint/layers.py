@@ -38,17 +38,21 @@ RULES = [
     Rule("kmod/*.c", "", r'#\s*if.*\bCONFIG_', "no CONFIG_ in bodies: an empty inline in the header"),
     Rule("qemu-tests/*", "qemu-tests/lint/*", r'\bkmod/[\w/]+\.[ch]\b',
          "tests see kernels and images, no sources"),
+    # The codec is for everybody: daemon, tools, tests, the fuzzer.
+    Rule("intersync/src/kml/*", "", r'#\s*include\s+("(?!kml/)|<(glib|curl|microhttpd|nlohmann))',
+         "kml/ depends on nothing but the forms shared with the kernel"),
+    Rule("intersync/*", "", r'#\s*include\s+"\.\.?/', "includes are written from intersync/src"),
     Rule("initramfs/*", "", r'\b(kmod|kernel-patch|qemu-tests|images|intersync|bootloader)/',
          "an initramfs uses installed commands and its own lib/"),
 ]
 COMMENT = re.compile(r'\s*(#(?!\s*(include|if|define))|\*|//|/\*)')
-CHECKED = re.compile(r'\.(c|h|py|sh|mk)$|/[^.]+$')
+CHECKED = re.compile(r'\.(c|cc|h|py|sh|mk)$|/[^.]+$')
 
 
 def crossings(path: str) -> Iterator[str]:
     rules = [rule for rule in RULES
              if fnmatch.fnmatch(path, rule.where) and not fnmatch.fnmatch(path, rule.but)]
-    if not rules or not CHECKED.search(path):
+    if not rules or not CHECKED.search(path) or "/corpus/" in path:
         return
     with open(path, encoding="utf-8") as source:
         for number, line in enumerate(source, 1):

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-// Records of the log from bytes and to bytes. Pure: no files, no clock, no state; no exception for any input.
+// Records of the log from bytes and to bytes. Pure: no files, no clock, no state; no exception for
+// any input.
 #pragma once
 
 #include <cstddef>
@@ -34,14 +35,15 @@ struct Corrupt {
 
 using Decoded = std::variant<Record, Filler, NeedMore, Corrupt>;
 
-/// What do these bytes begin with? A record or a filler takes `length` bytes of them. It is judged by
-/// itself: whether offset, epoch and number are those expected is for StreamReader to say. Takes the
-/// same for a record as izo_record_judge() of the kernel. Allocates no more than the input is long.
+/// What do these bytes begin with? A record or a filler takes `length` bytes of them. It is judged
+/// by itself: whether offset, epoch and number are those expected is for StreamReader to say. Takes
+/// the same for a record as izo_record_judge() of the kernel. Allocates no more than the input is
+/// long.
 Decoded decode(Bytes bytes);
 
-/// The bytes of a record, exactly `record.length` of them if that is not 0 (the rest is a PAD item).
-/// Does not check the rules: decode() does. Throws std::length_error if the record does not fit into
-/// its length, or into IZO_KML_RECORD_MAX.
+/// The bytes of a record, exactly `record.length` of them if that is not 0 (the rest is a PAD
+/// item). Does not check the rules: decode() does. Throws std::length_error if the record does not
+/// fit into its length, or into IZO_KML_RECORD_MAX.
 std::vector<std::byte> encode(const Record& record);
 
 /// The bytes of a filler; those between its head and its tail are 0.

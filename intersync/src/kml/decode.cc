@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-// Judging bytes that claim to be a record. The kernel's izo_record_judge() has the same rules in the same order;
-// the corpus and a differential fuzz target hold the two together.
+// Judging bytes that claim to be a record. The kernel's izo_record_judge() has the same rules in
+// the same order; the corpus and a differential fuzz target hold the two together.
 
 #include <sys/stat.h>
 
@@ -20,9 +20,12 @@ constexpr std::uint64_t kFileSizeMax = std::numeric_limits<std::int64_t>::max();
 constexpr std::size_t kNameMax = 255;
 constexpr std::size_t kTargetMax = 4095;
 
-constexpr std::uint32_t bit(unsigned item) { return 1U << item; }
+constexpr std::uint32_t bit(unsigned item) {
+  return 1U << item;
+}
 
-/// What an operation's record must have and may have besides, its flags, and the type of what it makes.
+/// What an operation's record must have and may have besides, its flags, and the type of what it
+/// makes.
 struct Form {
   std::uint32_t must;
   std::uint32_t may;
@@ -93,8 +96,8 @@ std::string print(const char* format, Args... args) {
   return text.data();
 }
 
-/// Fills a Record from whole bytes whose lengths and checksum are right. Each step returns whether it
-/// could; what_ then says why not.
+/// Fills a Record from whole bytes whose lengths and checksum are right. Each step returns whether
+/// it could; what_ then says why not.
 class RecordDecoder {
  public:
   explicit RecordDecoder(Bytes bytes) : bytes_(bytes) {}
@@ -164,7 +167,8 @@ class RecordDecoder {
 
   bool place(Bytes data, std::optional<Place>& to) {
     if (data.size() <= sizeof(izo_kml_place) || data.size() - sizeof(izo_kml_place) > kNameMax) {
-      return no(print("name of %zu bytes", data.size() - std::min(data.size(), sizeof(izo_kml_place))));
+      return no(
+          print("name of %zu bytes", data.size() - std::min(data.size(), sizeof(izo_kml_place))));
     }
     const auto p = load<izo_kml_place>(data);
     Place& place = to.emplace();
@@ -218,8 +222,8 @@ class RecordDecoder {
       case Op::kSymlink:
         return (a.has(IZO_ATTR_MODE) && type == form_->type) || no("mode of another type");
       case Op::kMknod:
-        return (a.has(IZO_ATTR_MODE) && (type == S_IFIFO || type == S_IFCHR || type == S_IFBLK ||
-                                         type == S_IFSOCK)) ||
+        return (a.has(IZO_ATTR_MODE) &&
+                (type == S_IFIFO || type == S_IFCHR || type == S_IFBLK || type == S_IFSOCK)) ||
                no("mode of another type");
       case Op::kClose:
         return a.has(IZO_ATTR_SIZE) || no("close without a size");
@@ -236,7 +240,8 @@ class RecordDecoder {
     const std::size_t name_len = little(x.name_len);
     const std::size_t value_len = little(x.value_len);
     if (name_len == 0 || name_len > kNameMax || sizeof(x) + name_len + value_len != data.size()) {
-      return no(print("name of %zu bytes and value of %zu in %zu", name_len, value_len, data.size()));
+      return no(
+          print("name of %zu bytes and value of %zu in %zu", name_len, value_len, data.size()));
     }
     if (record_.op == Op::kRemovexattr && value_len != 0) {
       return no("value of an attribute that is removed");
@@ -312,10 +317,12 @@ class RecordDecoder {
       case IZO_ITEM_TO:
         return place(data, record_.to);
       case IZO_ITEM_HINT:
-        return place(data, record_.hint) && (record_.hint->mtime == Time{} || no("hint with a time"));
+        return place(data, record_.hint) &&
+               (record_.hint->mtime == Time{} || no("hint with a time"));
       case IZO_ITEM_ATTR:
         return data.size() == sizeof(izo_kml_attr)
-                   ? attr(load<izo_kml_attr>(data), record_.attr.emplace()) && attr_fits(*record_.attr)
+                   ? attr(load<izo_kml_attr>(data), record_.attr.emplace()) &&
+                         attr_fits(*record_.attr)
                    : no("wrong length");
       case IZO_ITEM_REPLACED:
         return replaced(data);

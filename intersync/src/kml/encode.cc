@@ -13,7 +13,7 @@ namespace {
 using Buffer = std::vector<std::byte>;
 
 /// What a PAD item holds at most: beyond it a filler would stand there instead.
-constexpr std::size_t kPadMax = sizeof(izo_kml_item) + IZO_KML_FILLER_MIN - 1;
+constexpr std::size_t kPadMax = sizeof(izo_kml_item) + IZO_KML_FILLER_MIN;
 
 izo_fid wire(const Fid& fid) {
   return {.ino = little(fid.ino),
@@ -22,7 +22,9 @@ izo_fid wire(const Fid& fid) {
           .zero = 0};
 }
 
-std::uint64_t wire(std::int64_t seconds) { return little(static_cast<std::uint64_t>(seconds)); }
+std::uint64_t wire(std::int64_t seconds) {
+  return little(static_cast<std::uint64_t>(seconds));
+}
 
 izo_kml_attr wire(const Attr& attr) {
   return {.valid = little(attr.valid),
@@ -103,9 +105,9 @@ Buffer items_of(const Record& record) {
                               .mtime = wire(other.mtime.seconds)});
   }
   if (record.whiteout) {
-    append_item(out, IZO_ITEM_WHITEOUT,
-                izo_kml_whiteout{.fid = wire(record.whiteout->fid),
-                                 .attr = wire(record.whiteout->attr)});
+    append_item(
+        out, IZO_ITEM_WHITEOUT,
+        izo_kml_whiteout{.fid = wire(record.whiteout->fid), .attr = wire(record.whiteout->attr)});
   }
   if (record.target) {
     Buffer contents;
@@ -223,8 +225,10 @@ std::vector<std::byte> encode(const Header& header) {
   h.self = little(header.self);
   h.block_size = little(header.block_size);
   h.flags = little(header.flags);
-  std::copy_n(header.fileset.begin(), std::min(header.fileset.size(), sizeof(h.fileset)), h.fileset);
-  std::copy_n(header.replica.begin(), std::min(header.replica.size(), sizeof(h.replica)), h.replica);
+  std::copy_n(header.fileset.begin(), std::min(header.fileset.size(), sizeof(h.fileset)),
+              h.fileset);
+  std::copy_n(header.replica.begin(), std::min(header.replica.size(), sizeof(h.replica)),
+              h.replica);
   h.epoch = little(header.epoch);
   h.first = little(header.first);
   h.first_recno = little(header.first_recno);

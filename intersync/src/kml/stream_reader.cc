@@ -14,7 +14,7 @@ void StreamReader::feed(Bytes bytes) {
   buffer_.insert(buffer_.end(), bytes.begin(), bytes.end());
 }
 
-StreamReader::Next StreamReader::stop(Corrupt corrupt) {
+StreamReader::Next StreamReader::stop(const Corrupt& corrupt) {
   corrupt_ = Corrupt{"offset " + std::to_string(position_.offset) + ": " + corrupt.what};
   return *corrupt_;
 }
@@ -25,7 +25,7 @@ std::optional<StreamReader::Next> StreamReader::read_header() {
     return *more;
   }
   if (auto* corrupt = std::get_if<Corrupt>(&decoded)) {
-    return stop(std::move(*corrupt));
+    return stop(*corrupt);
   }
   header_ = std::get<Header>(std::move(decoded));
   used_ += sizeof(izo_kml_header);
@@ -48,18 +48,17 @@ StreamReader::Next StreamReader::next() {
       return *more;
     }
     if (auto* corrupt = std::get_if<Corrupt>(&decoded)) {
-      return stop(std::move(*corrupt));
+      return stop(*corrupt);
     }
-    const auto [offset, epoch, length] =
-        std::visit(
-            [](const auto& it) -> std::tuple<std::uint64_t, std::uint64_t, std::uint32_t> {
-              if constexpr (requires { it.offset; }) {
-                return {it.offset, it.epoch, it.length};
-              } else {
-                return {};
-              }
-            },
-            decoded);
+    const auto [offset, epoch, length] = std::visit(
+        [](const auto& it) -> std::tuple<std::uint64_t, std::uint64_t, std::uint32_t> {
+          if constexpr (requires { it.offset; }) {
+            return {it.offset, it.epoch, it.length};
+          } else {
+            return {};
+          }
+        },
+        decoded);
     if (offset != position_.offset) {
       return stop({"what stands here says that its offset is " + std::to_string(offset)});
     }

@@ -21,8 +21,9 @@ struct Position {
   bool operator==(const Position&) const = default;
 };
 
-/// Records from a stream of bytes. Checks what a record by itself cannot tell: that it stands where it
-/// says, belongs to the epoch and follows the record before. After Corrupt it gives nothing else.
+/// Records from a stream of bytes. Checks what a record by itself cannot tell: that it stands where
+/// it says, belongs to the epoch and follows the record before. After Corrupt it gives nothing
+/// else.
 class StreamReader {
  public:
   /// Begins with the log's header.
@@ -46,7 +47,7 @@ class StreamReader {
   [[nodiscard]] std::size_t waiting() const { return buffer_.size() - used_; }
 
  private:
-  Next stop(Corrupt corrupt);
+  Next stop(const Corrupt& corrupt);
   /// nullopt: the header is read and right.
   std::optional<Next> read_header();
 

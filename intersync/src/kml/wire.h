@@ -4,7 +4,6 @@
 
 #include <endian.h>
 
-#include <array>
 #include <concepts>
 #include <cstddef>
 #include <cstring>
@@ -40,9 +39,9 @@ T load(std::span<const std::byte> bytes) {
 template <typename T>
 void append(std::vector<std::byte>& out, const T& value) {
   static_assert(std::has_unique_object_representations_v<T>, "padding would have any value");
-  std::array<std::byte, sizeof(T)> bytes;
-  std::memcpy(bytes.data(), &value, sizeof(T));
-  out.insert(out.end(), bytes.begin(), bytes.end());
+  const std::size_t at = out.size();
+  out.resize(at + sizeof(T));
+  std::memcpy(&out[at], &value, sizeof(T));
 }
 
 }  // namespace izo::kml
