@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "tools/cache_tables.h"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <random>
+#include <set>
+#include <string_view>
+
+namespace izo::tools {
+namespace {
+
+using ext::Error;
+using ext::Image;
+using ext::Inode;
+
+constexpr const char* kFolder = ".intermezzo";
+constexpr const char* kReplicas = "replicas";
+constexpr const char* kBase = "base";
+constexpr const char* kFidXattr = "trusted.izo";
+constexpr std::size_t kNameMax = 255;
+constexpr std::size_t kReplicasMax = 0xffff;
+
+kml::Uuid random_uuid() {
+  std::random_device random;
+  kml::Uuid out;
+  for (std::uint8_t& byte : out) {
+    byte = static_cast<std::uint8_t>(random());
+  }
+  out[6] = static_cast<std::uint8_t>((out[6] & 0x0f) | 0x40);  // RFC 4122: version 4, variant 1
+  out[8] = static_cast<std::uint8_t>((out[8] & 0x3f) | 0x80);
+  return out;
+}
+
+/// .intermezzo and the one fileset in it.
+struct Fileset {
+  Inode folder = 0;
+  Inode inode = 0;
+  std::string name;
+};
+
+std::optional<Fileset> find_fileset(const Image& image) {
+  const std::optional<Inode> folder = image.lookup(Image::root(), kFolder);
+  if (!folder) {
+    return std::nullopt;
+  }
+  Fileset found{.folder = *folder};
+  for (const std::string& name : image.names(*folder)) {
+    const Inode inode = image.lookup(*folder, name).value();
+    if (!image.is_directory(inode)) {
+      continue;
+    }
+    if (found.inode != 0) {
+      throw Error(std::string(kFolder) + " holds two filesets, " + found.name + " and " + name +
+                  "; remove the one that is not used");
+    }
+    found.inode = inode;
+    found.name = name;
+  }
+  return found;
+}
+
+std::string where(const Fileset& fileset, const char* file) {
+  return std::string(kFolder) + "/" + fileset.name + "/" + file;
+}
+
+std::optional<kml::Replicas> read_replicas(const Image& image, const Fileset& fileset) {
+  const std::optional<Inode> inode = image.lookup(fileset.inode, kReplicas);
+  if (!inode) {
+    return std::nullopt;
+  }
+  const kml::DecodedReplicas decoded = kml::decode_replicas(image.read(*inode));
+  if (const auto* corrupt = std::get_if<kml::Corrupt>(&decoded)) {
+    throw Error(where(fileset, kReplicas) + " is damaged: " + corrupt->what +
+                "; restore it from another copy of this cache");
+  }
+  return std::get<kml::Replicas>(decoded);
+}
+
+void write_replicas(Image& image, const Fileset& fileset, const kml::Replicas& replicas) {
+  std::vector<std::byte> bytes = kml::encode(replicas);
+  // Whole blocks, as the kernel makes it.
+  const std::size_t block = image.block_size();
+  bytes.resize((bytes.size() + block - 1) / block * block);
+  image.write(fileset.inode, kReplicas, bytes);
+}
+
+bool is_log(std::string_view name) {
+  return name == "kml" || name.starts_with("kml.") || name == "lml" || name == "last_rcvd";
+}
+
+/// The objects that are the kernel's own: they have no FIDs.
+std::set<Inode> own_inodes(const Image& image, const Fileset& fileset) {
+  std::set<Inode> own{Image::root(), fileset.folder, fileset.inode};
+  for (const Inode folder : {fileset.folder, fileset.inode}) {
+    for (const std::string& name : image.names(folder)) {
+      own.insert(image.lookup(folder, name).value());
+    }
+  }
+  return own;
+}
+
+kml::Base base_of_origin(const Image& image, const Fileset& fileset) {
+  const std::optional<Inode> inode = image.lookup(fileset.inode, kBase);
+  if (!inode) {
+    return {};
+  }
+  kml::DecodedBase decoded = kml::decode_base(image.read(*inode));
+  if (const auto* corrupt = std::get_if<kml::Corrupt>(&decoded)) {
+    throw Error(where(fileset, kBase) + " is damaged: " + corrupt->what +
+                "; copy the origin's disk again");
+  }
+  return std::get<kml::Base>(std::move(decoded));
+}
+
+/// Who made each object of the copy; those marked with an attribute say it themselves.
+kml::Base base_of_copy(const Image& image, const Fileset& fileset, std::uint16_t origin) {
+  const kml::Base before = base_of_origin(image, fileset);
+  const std::set<Inode> own = own_inodes(image, fileset);
+  kml::Base out;
+  image.each_inode([&](const ext::InodeInfo& inode) {
+    if (inode.number < image.first_inode() || own.contains(inode.number) ||
+        image.has_xattr(inode.number, kFidXattr)) {
+      return;
+    }
+    kml::BaseEntry entry{.generation = inode.generation, .replica = origin};
+    if (inode.number < before.size() && before[inode.number].replica != 0 &&
+        before[inode.number].generation == inode.generation) {
+      entry.replica = before[inode.number].replica;
+    }
+    out.resize(inode.number + std::size_t{1});
+    out[inode.number] = entry;
+  });
+  return out;
+}
+
+}  // namespace
+
+std::optional<std::string> unfit_as_name(const std::string& fileset) {
+  if (fileset.empty() || fileset.size() > kNameMax) {
+    return "a name has 1 to 255 bytes";
+  }
+  if (fileset.front() == '.') {
+    return "a name may not begin with a dot";
+  }
+  const auto fits = [](unsigned char c) {
+    return (c < 0x80 && std::isalnum(c) != 0) ||
+           std::string_view("._-+@:").find(static_cast<char>(c)) != std::string_view::npos;
+  };
+  if (!std::ranges::all_of(fileset, fits)) {
+    return "a name has letters, digits and ._-+@: only";
+  }
+  return std::nullopt;
+}
+
+Identity mark(Image& image, const std::string& fileset, const std::optional<kml::Uuid>& uuid) {
+  std::optional<Fileset> found = find_fileset(image);
+  if (found && found->inode != 0 && found->name != fileset) {
+    throw Error("it is a cache of the fileset " + found->name +
+                ", and a cache holds one; give --fileset=" + found->name +
+                " or take another file system");
+  }
+  if (found && found->inode != 0) {
+    if (const std::optional<kml::Replicas> replicas = read_replicas(image, *found)) {
+      if (uuid && *uuid != replicas->fileset) {
+        throw Error("its fileset has the UUID " + kml::to_string(replicas->fileset) + " already");
+      }
+      return {.fileset = fileset, .replicas = *replicas};
+    }
+  }
+  if (!found) {
+    found = Fileset{.folder = image.make_directory(Image::root(), kFolder)};
+  }
+  if (found->inode == 0) {
+    found->inode = image.make_directory(found->folder, fileset);
+    found->name = fileset;
+  }
+  Identity made{.fileset = fileset, .changed = true};
+  made.replicas = {.fileset = uuid ? *uuid : random_uuid(), .self = 1, .members = {random_uuid()}};
+  write_replicas(image, *found, made.replicas);
+  return made;
+}
+
+Identity clone(Image& image) {
+  const std::optional<Fileset> fileset = find_fileset(image);
+  std::optional<kml::Replicas> replicas;
+  if (fileset && fileset->inode != 0) {
+    replicas = read_replicas(image, *fileset);
+  }
+  if (!replicas) {
+    throw Error("it is no cache; --clone is for a copy of one, mkizofs without it makes one");
+  }
+  if (replicas->members.size() == kReplicasMax) {
+    throw Error("its fileset has 65535 replicas, and no number is left for one more");
+  }
+  const kml::Base base = base_of_copy(image, *fileset, replicas->self);
+  const std::vector<std::byte> bytes = kml::encode(base);
+  // What the origin's logs give back is for the clone's.
+  if (bytes.size() / image.block_size() + 8 > image.free_blocks()) {
+    throw Error("there is no room for a table of " + std::to_string(bytes.size()) +
+                " bytes; make some on the origin and copy it again");
+  }
+  for (const std::string& name : image.names(fileset->inode)) {
+    if (is_log(name)) {
+      image.remove(fileset->inode, name);
+    }
+  }
+  image.write(fileset->inode, kBase, bytes);
+  replicas->members.push_back(random_uuid());
+  replicas->self = static_cast<std::uint16_t>(replicas->members.size());
+  write_replicas(image, *fileset, *replicas);
+  return {.fileset = fileset->name,
+          .replicas = *replicas,
+          .changed = true,
+          .copied_objects = static_cast<std::size_t>(std::ranges::count_if(
+              base, [](const kml::BaseEntry& entry) { return entry.replica != 0; }))};
+}
+
+}  // namespace izo::tools
