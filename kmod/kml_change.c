@@ -8,6 +8,7 @@
  */
 
 #include <linux/fs.h>	/* the others need it before them */
+#include <linux/delay.h>
 #include <linux/fileattr.h>
 #include <linux/posix_acl.h>
 #include <linux/posix_acl_xattr.h>
@@ -273,7 +274,8 @@ static void izo_put_ranges(struct izo_change *c, struct izo_record *r)
 	}
 }
 
-static void izo_put_other(struct izo_log *log, struct izo_record *r, const struct inode *inode)
+static void izo_put_other(struct izo_log *log, struct izo_record *r, const struct inode *inode,
+			  bool moved)
 {
 	struct izo_kml_other *o = izo_record_item(r, IZO_ITEM_REPLACED, sizeof(*o));
 	struct timespec64 mtime = inode_get_mtime(izo_lower(inode));
@@ -282,17 +284,24 @@ static void izo_put_other(struct izo_log *log, struct izo_record *r, const struc
 		return;
 	izo_fid_put(log, inode, &o->fid);
 	o->nlink = cpu_to_le32(izo_lower(inode)->i_nlink);
+	if (!moved)
+		return;
 	o->mtime = cpu_to_le64(mtime.tv_sec);
 	o->mtime_nsec = izo_nsec(&mtime);
 }
 
 static void izo_put_rename(struct izo_log *log, struct izo_change *c, struct izo_record *r)
 {
+	/*
+	 * A directory that moves to another parent is itself written, and locked. Within its parent
+	 * it is neither: what others do in it meanwhile changes its time, and is their record's.
+	 */
+	bool moved = c->dir != c->to_dir;
+
 	izo_put_place(log, r, IZO_ITEM_TO, c->to_dir, c->to_name);
-	/* a directory that moves to another parent is itself written */
-	izo_put_attr(r, izo_lower(c->object), IZO_ATTR_CTIME | IZO_ATTR_MTIME);
+	izo_put_attr(r, izo_lower(c->object), IZO_ATTR_CTIME | (moved ? IZO_ATTR_MTIME : 0));
 	if (c->replaced)
-		izo_put_other(log, r, c->replaced);
+		izo_put_other(log, r, c->replaced, moved && c->flags & IZO_KML_EXCHANGE);
 	if (c->flags & IZO_KML_WHITEOUT) {
 		struct inode *left = c->lower ? d_inode(c->lower) : NULL;
 		struct izo_kml_whiteout *w = izo_record_item(r, IZO_ITEM_WHITEOUT, sizeof(*w));
@@ -568,6 +577,13 @@ static bool izo_made_in_part(struct izo_change *c)
 	return true;
 }
 
+/* For tests only: time for others between what a record says and its place in the log. */
+static void izo_log_linger(void)
+{
+	if (izo_debug(IZO_DEBUG_LINGER))
+		msleep(20);
+}
+
 /* For tests only: an operation and its record in two transactions, as a crash check must notice. */
 static int izo_log_split(struct izo_ctx *ctx)
 {
@@ -607,6 +623,7 @@ int izo_log_end(struct izo_ctx *ctx, int err)
 		err2 = izo_log_split(ctx);
 		if (!err2) {
 			izo_encode(ctx, &r);
+			izo_log_linger();
 			err2 = izo_log_append(ctx, &r);
 		}
 	}

@@ -9,7 +9,8 @@
 #include "intermezzo.h"
 
 static int izo_debug_mask;
-static int izo_debug_most = IZO_DEBUG_SPLIT | IZO_DEBUG_REFUSE | IZO_DEBUG_REFUSE_END;
+static int izo_debug_most = IZO_DEBUG_SPLIT | IZO_DEBUG_REFUSE | IZO_DEBUG_REFUSE_END |
+			      IZO_DEBUG_LINGER;
 
 module_param_named(debug, izo_debug_mask, int, 0444);
 MODULE_PARM_DESC(debug, "with CONFIG_INTERMEZZO_DEBUG: what is to go wrong, for tests; see IZO_DEBUG_*");

@@ -249,7 +249,9 @@ class Model:
             self._take(record.to, standing)
             if record.flags & EXCHANGE:
                 self._put(record.place, standing)
-                self._object(standing).mtime = record.replaced[2]
+                # a directory is written when it gets another parent
+                if record.place.dir != record.to.dir:
+                    self._object(standing).mtime = record.replaced[2]
             else:
                 self._links(standing, record.replaced[1])
         self._put(record.to, record.object)

@@ -202,7 +202,10 @@ struct izo_kml_attr {
 	__le64 atime;
 };
 
-/* Another object that the change touched, the links it has left and its modification time. */
+/*
+ * Another object that the change touched and the links it has left; its modification time if an
+ * EXCHANGE took it to another directory, else 0.
+ */
 struct izo_kml_other {
 	struct izo_fid fid;
 	__le32 nlink;

@@ -17,8 +17,9 @@ import time
 from functools import partial
 from typing import Any, Callable
 
+from guest.debug_switch import LINGER, going_wrong
 from guest.disks import check_ext, make_ext4
-from guest.expect import equal, name_of, provokes, start_child
+from guest.expect import equal, intermezzo_only, name_of, provokes, start_child
 from guest.kml import Log
 from guest.replay import check, snapshot
 from guest.subject import FILESET, FSTYPE, IS_INTERMEZZO, mounted
@@ -278,10 +279,8 @@ def keep_storming(root: str, seed: int, end: float) -> None:
             raise AssertionError(f"a process of the storm ended with status {status:#x}")
 
 
-@provokes(r"runner\.py.*segfault")
-def test_storm_of_processes_in_one_tree(disk: str) -> None:
-    """Six processes rename, link and write in one tree: no deadlock, no kernel complaint, a clean disk, and a
-    log that makes the tree."""
+def storm_and_replay(disk: str, seconds: float, drops: int) -> None:
+    """Six processes in one tree while caches are dropped so often; then the log must make the tree."""
     seed = int(os.environ.get("IZO_FUZZ_SEED", "1"))
     make_ext4(disk)
     with mounted(disk, FILESET) as folder:
@@ -289,10 +288,10 @@ def test_storm_of_processes_in_one_tree(disk: str) -> None:
         baseline = snapshot(folder) if IS_INTERMEZZO else {}
         os.mkdir(root)
         os.chmod(root, 0o777)
-        children, end = [], time.monotonic() + 15
+        children, end = [], time.monotonic() + seconds
         for worker in range(6):
             children.append(start_child(partial(keep_storming, root, (seed * 100 + worker) * 1000, end)))
-        for _ in range(20):
+        for _ in range(drops):
             with open("/proc/sys/vm/drop_caches", "w", encoding="ascii") as control:
                 control.write("2")
             time.sleep(0.5)  # spreads the drops over the storm; nothing is waited for
@@ -303,6 +302,22 @@ def test_storm_of_processes_in_one_tree(disk: str) -> None:
             model = check(baseline, Log.of_mount(folder), folder)
             print(f"storm: {model.records} records: {model.counts}", flush=True)
     check_ext(disk)
+
+
+@provokes(r"runner\.py.*segfault")
+def test_storm_of_processes_in_one_tree(disk: str) -> None:
+    """Six processes rename, link and write in one tree: no deadlock, no kernel complaint, a clean disk, and a
+    log that makes the tree."""
+    storm_and_replay(disk, seconds=15, drops=20)
+
+
+@intermezzo_only
+@provokes(r"runner\.py.*segfault")
+def test_storm_while_records_linger(disk: str) -> None:
+    """The same when 20 ms pass between what a record says and its place in the log: whatever others can do to
+    the object meanwhile shows as a log that does not make the tree."""
+    with going_wrong(LINGER):
+        storm_and_replay(disk, seconds=20, drops=4)
 
 
 def test_random_operations_give_the_same_on_both(disk: str, second_disk: str) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import fcntl
 import mmap
@@ -11,8 +12,10 @@ import struct
 import subprocess
 from typing import Callable
 
+from guest.debug_switch import LINGER, going_wrong
 from guest.disks import check_ext, make_ext4
-from guest.expect import as_user, equal, expect_errno, intermezzo_only, wait_until
+from guest.expect import (as_user, equal, expect_errno, intermezzo_only, start_child,
+                          wait_until)
 from guest.kml import COMPLETE, EXCHANGE, ROOT, WHITEOUT, WHOLE, Log, Record
 from guest.mounting import remount_old
 from guest.replay import check, snapshot
@@ -34,7 +37,7 @@ class Logged:
 
     def __enter__(self) -> Logged:
         self.root = self._mounted.__enter__()
-        self.baseline = snapshot(self.root)
+        self._baseline = snapshot(self.root)
         self._known = 0
         return self
 
@@ -62,6 +65,10 @@ class Logged:
         what()
         equal([str(r) for r in self.records()], [], "what was logged")
 
+    def check(self) -> None:
+        """The log so far makes the tree as it is."""
+        check(copy.deepcopy(self._baseline), Log.of_mount(self.root), self.root)
+
     def write(self, name: str, data: bytes = b"data") -> None:
         """A whole file."""
         with open(self.path(name), "wb") as stream:
@@ -69,7 +76,7 @@ class Logged:
 
     def __exit__(self, kind, error, trace) -> None:
         if kind is None:
-            check(self.baseline, Log.of_mount(self.root), self.root)
+            self.check()
         self._mounted.__exit__(kind, error, trace)
 
 
@@ -127,6 +134,49 @@ def test_renames(disk: str) -> None:
         fs.write("c/f/child")
         os.mkdir(fs.path("source"))
         expect_errno(errno.ENOTEMPTY, rename, fs.path("source"), fs.path("c/f"), RENAME_WHITEOUT)
+
+
+def move_and_move_back(one: str, two: str, flags: int, turns: int) -> None:
+    """Two renames a turn, or exchanges."""
+    for _ in range(turns):
+        rename(one, two, flags)
+        rename(two, one, flags)
+
+
+@intermezzo_only
+def test_directory_renamed_while_names_are_made_in_it(disk: str) -> None:
+    """Within its parent a directory is renamed without its own lock: the time that a new name in it sets must
+    not be undone by the record of the rename, which was made before and gets its place after."""
+    with Logged(disk) as fs:
+        for name in "ab":
+            os.mkdir(fs.path(name))
+        folder = os.open(fs.path("a"), os.O_RDONLY | os.O_DIRECTORY)
+        for flags, two in ((0, "c"), (RENAME_EXCHANGE, "b")):
+            with going_wrong(LINGER):
+                child = start_child(lambda: move_and_move_back(fs.path("a"), fs.path(two), flags, 10))
+                number = 0
+                while not os.waitpid(child, os.WNOHANG)[0]:
+                    os.mkdir(f"{flags}.{number}", dir_fd=folder)
+                    number += 1
+            equal(number > 3, True, f"{number} names were made meanwhile")
+            fs.check()
+        os.close(folder)
+
+
+@intermezzo_only
+def test_renamed_directories_times(disk: str) -> None:
+    """A rename names the directory's time only where it changes it: with its parent."""
+    with Logged(disk) as fs:
+        for name in ("a", "b", "b/c"):
+            os.mkdir(fs.path(name))
+        record = fs.one(lambda: rename(fs.path("a"), fs.path("d"), 0), "rename")
+        equal(sorted(record.attr), ["ctime"], "within the parent")
+        record = fs.one(lambda: rename(fs.path("d"), fs.path("b"), RENAME_EXCHANGE), "rename")
+        equal((sorted(record.attr), record.replaced[2]), (["ctime"], 0), "exchanged within the parent")
+        record = fs.one(lambda: rename(fs.path("d/c"), fs.path("b"), RENAME_EXCHANGE), "rename")
+        equal((sorted(record.attr), record.replaced[2] > 0), (["ctime", "mtime"], True), "exchanged across")
+        record = fs.one(lambda: rename(fs.path("b"), fs.path("d/e"), 0), "rename")
+        equal(sorted(record.attr), ["ctime", "mtime"], "across")
 
 
 @intermezzo_only

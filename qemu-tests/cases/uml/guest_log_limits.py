@@ -16,6 +16,7 @@ import traceback
 from pathlib import Path
 from typing import Callable, Iterator
 
+from guest.debug_switch import REFUSE, REFUSE_END, going_wrong
 from guest.disks import make_ext4
 from guest.expect import as_user, equal, expect_errno, intermezzo_only, provokes, wait_until
 from guest.kernel_log import KernelLog
@@ -27,7 +28,6 @@ from guest.subject import FILESET, IN_MEMORY, mounted
 ALSO_ON = "vintermezzo"
 CASE_DEADLINE = 120
 FS_IOC_FSGETXATTR, FS_IOC_FSSETXATTR, FS_XFLAG_NODUMP = 0x801c581f, 0x401c5820, 0x80
-REFUSE, REFUSE_END = 2, 4
 
 
 @contextlib.contextmanager
@@ -41,17 +41,6 @@ def fileset(disk: str, options: str = "", size: str = "") -> Iterator[str]:
         log = Log.of_mount(root)
         equal(log.overflow, False, "the log has ended")
         check(baseline, log, root)
-
-
-@contextlib.contextmanager
-def going_wrong(what: int) -> Iterator[None]:
-    """The kernel's debugging switches of IZO_DEBUG_*."""
-    switch = Path("/proc/sys/intermezzo/debug")
-    switch.write_text(str(what), encoding="ascii")
-    try:
-        yield
-    finally:
-        switch.write_text("0", encoding="ascii")
 
 
 def default_acl(named_users: int) -> bytes:
