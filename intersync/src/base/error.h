@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0
+// Failures that end an operation. Caught at the loop, per peer.
+#pragma once
+
+#include <cerrno>
+#include <concepts>
+#include <exception>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace izo {
+
+/// One line: what failed, on what, and what to do. Without a full stop.
+class Error : public std::exception {
+ public:
+  explicit Error(std::string what) : what_(std::move(what)) {}
+
+  [[nodiscard]] const char* what() const noexcept override { return what_.c_str(); }
+
+  /// Says on the way up what it was part of: "context: what". For
+  /// `catch (Error& error) { error.add_context("fileset rootset"); throw; }`.
+  void add_context(std::string_view context);
+
+ private:
+  std::string what_;
+};
+
+/// A system call that failed: "call path: text of the error number".
+class SysError : public Error {
+ public:
+  /// `error` is an errno value; `path` may be empty.
+  SysError(int error, std::string_view call, std::string_view path = {});
+
+  [[nodiscard]] int code() const noexcept { return code_; }
+  [[nodiscard]] const std::string& call() const noexcept { return call_; }
+  [[nodiscard]] const std::string& path() const noexcept { return path_; }
+
+ private:
+  int code_;
+  std::string call_;
+  std::string path_;
+};
+
+/// What the system call gave; throws SysError with errno if that is negative.
+template <std::signed_integral Result>
+Result checked(Result result, std::string_view call, std::string_view path = {}) {
+  if (result < 0) {
+    throw SysError(errno, call, path);
+  }
+  return result;
+}
+
+}  // namespace izo
