@@ -4,8 +4,29 @@
 #include <array>
 #include <cinttypes>
 #include <cstdio>
+#include <ctime>
+#include <span>
 
 namespace izo::kml {
+namespace {
+
+constexpr std::array<std::string_view, 7> kFlags{"exchange", "whiteout",   "whole",     "recovered",
+                                                 "complete", "groups-cut", "xattrs-cut"};
+constexpr std::array<std::string_view, 6> kAspects{"existence", "attr", "xattr",
+                                                   "body",      "link", "times"};
+
+std::vector<std::string_view> names_of_bits(std::uint32_t bits,
+                                            std::span<const std::string_view> names) {
+  std::vector<std::string_view> out;
+  for (std::size_t bit = 0; bit < names.size(); bit++) {
+    if ((bits >> bit & 1) != 0) {
+      out.push_back(names[bit]);
+    }
+  }
+  return out;
+}
+
+}  // namespace
 
 std::string to_string(const Fid& fid) {
   if (fid == kRootFid) {
@@ -15,6 +36,38 @@ std::string to_string(const Fid& fid) {
   std::snprintf(text.data(), text.size(), "%u:%" PRIu64 ":%08" PRIx32, unsigned{fid.replica},
                 fid.ino, fid.generation);
   return text.data();
+}
+
+std::string to_string(const Time& time) {
+  constexpr std::int64_t kYear1 = -62135596800;
+  constexpr std::int64_t kYear10000 = 253402300800;
+  std::array<char, 64> text{};
+  if (time.seconds < kYear1 || time.seconds >= kYear10000) {
+    std::snprintf(text.data(), text.size(), "@%" PRId64 "+%09" PRIu32, time.seconds,
+                  time.nanoseconds);
+    return text.data();
+  }
+  const std::time_t seconds = time.seconds;
+  std::tm parts{};
+  gmtime_r(&seconds, &parts);
+  std::snprintf(text.data(), text.size(), "%04d-%02d-%02dT%02d:%02d:%02d.%09" PRIu32 "Z",
+                parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday, parts.tm_hour, parts.tm_min,
+                parts.tm_sec, time.nanoseconds);
+  return text.data();
+}
+
+Time logged_at(const Record& record) {
+  constexpr std::uint64_t kSecond = 1'000'000'000;
+  return {.seconds = static_cast<std::int64_t>(record.time / kSecond),
+          .nanoseconds = static_cast<std::uint32_t>(record.time % kSecond)};
+}
+
+std::vector<std::string_view> names_of_flags(std::uint32_t flags) {
+  return names_of_bits(flags, kFlags);
+}
+
+std::vector<std::string_view> names_of_aspects(std::uint32_t aspects) {
+  return names_of_bits(aspects, kAspects);
 }
 
 std::string_view name_of(Op op) {

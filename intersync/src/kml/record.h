@@ -38,6 +38,10 @@ struct Time {
   auto operator<=>(const Time&) const = default;
 };
 
+/// In UTC as "2026-11-24T05:49:29.000000005Z"; outside of the years 1 to 9999 as the two numbers,
+/// "@SECONDS+NANOSECONDS".
+std::string to_string(const Time& time);
+
 /// A name in a directory, and that directory's modification time after the change (a hint: 0).
 struct Place {
   Fid dir;
@@ -148,6 +152,15 @@ struct Record {
 
   bool operator==(const Record&) const = default;
 };
+
+/// When the record was logged.
+Time logged_at(const Record& record);
+
+/// Names in lower case of the bits that are set, in the order of their values: IZO_KML_EXCHANGE is
+/// "exchange".
+std::vector<std::string_view> names_of_flags(std::uint32_t flags);
+/// Likewise of IZO_ASPECT_*.
+std::vector<std::string_view> names_of_aspects(std::uint32_t aspects);
 
 /// Room between records that means nothing.
 struct Filler {

@@ -29,6 +29,7 @@ std::optional<StreamReader::Next> StreamReader::read_header() {
   }
   header_ = std::get<Header>(std::move(decoded));
   used_ += sizeof(izo_kml_header);
+  header_due_ = false;
   position_ = {header_->epoch, header_->first, header_->first_recno};
   return std::nullopt;
 }
@@ -37,7 +38,7 @@ StreamReader::Next StreamReader::next() {
   if (corrupt_) {
     return *corrupt_;
   }
-  if (position_.recno == 0) {
+  if (header_due_) {
     if (std::optional<Next> other = read_header()) {
       return *std::move(other);
     }
@@ -66,14 +67,14 @@ StreamReader::Next StreamReader::next() {
       return stop({"it belongs to another epoch of the log"});
     }
     auto* record = std::get_if<Record>(&decoded);
-    if (record != nullptr && record->recno != position_.recno) {
+    if (record != nullptr && position_.recno != 0 && record->recno != position_.recno) {
       return stop({"record " + std::to_string(record->recno) + " where number " +
                    std::to_string(position_.recno) + " is due"});
     }
     used_ += length;
     position_.offset += length;
     if (record != nullptr) {
-      position_.recno++;
+      position_.recno = record->recno + 1;
       return std::move(*record);
     }
   }

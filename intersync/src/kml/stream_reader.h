@@ -28,8 +28,8 @@ class StreamReader {
  public:
   /// Begins with the log's header.
   StreamReader() = default;
-  /// Begins with the record at `position`.
-  explicit StreamReader(const Position& position) : position_(position) {}
+  /// Begins with the record at `position`. With `recno` 0 the first record may have any number.
+  explicit StreamReader(const Position& position) : header_due_(false), position_(position) {}
 
   /// Adds the bytes that come next.
   void feed(Bytes bytes);
@@ -53,6 +53,7 @@ class StreamReader {
 
   std::vector<std::byte> buffer_;
   std::size_t used_ = 0;
+  bool header_due_ = true;
   std::optional<Header> header_;
   Position position_;
   std::optional<Corrupt> corrupt_;

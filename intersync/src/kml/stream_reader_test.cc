@@ -97,6 +97,20 @@ TEST(StreamReader, GoesOnFromAPosition) {
   EXPECT_FALSE(reader.header());
 }
 
+TEST(StreamReader, LearnsTheNumberWhereItIsNotToldOne) {
+  const SampleLog log(20);
+  StreamReader reader({.epoch = 77, .offset = log.records[10].offset, .recno = 0});
+  const auto from = [&](int record) {
+    return Bytes(log.bytes).subspan(log.records[static_cast<std::size_t>(record)].offset -
+                                    log.header.first + sizeof(izo_kml_header));
+  };
+  reader.feed(from(10).first(log.records[10].length));
+  EXPECT_EQ(std::get<Record>(reader.next()), log.records[10]);
+  EXPECT_EQ(reader.position().recno, log.records[11].recno);
+  reader.feed(from(11).first(log.records[12].offset - log.records[11].offset));
+  EXPECT_EQ(std::get<Record>(reader.next()), log.records[11]);
+}
+
 TEST(StreamReader, CutAnywhereItGivesWhatIsWhole) {
   const SampleLog log(5);
   for (std::size_t count = 0; count < log.bytes.size(); count++) {
