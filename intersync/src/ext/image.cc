@@ -106,6 +106,10 @@ bool Image::has_quota() const {
   return ext2fs_has_feature_quota(fs_->super) != 0;
 }
 
+bool Image::needs_recovery() const {
+  return ext2fs_has_feature_journal_needs_recovery(fs_->super) != 0;
+}
+
 Inode Image::root() {
   return EXT2_ROOT_INO;
 }

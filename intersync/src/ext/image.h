@@ -50,6 +50,8 @@ class Image {
   [[nodiscard]] Inode first_inode() const;  ///< The first that is not reserved.
   /// Does it keep account of owners itself, so that e2fsck must look after a change?
   [[nodiscard]] bool has_quota() const;
+  /// Does its journal hold what its blocks do not have yet? (It is mounted, or has crashed.)
+  [[nodiscard]] bool needs_recovery() const;
 
   [[nodiscard]] static Inode root();
   [[nodiscard]] std::optional<Inode> lookup(Inode directory, const std::string& name) const;

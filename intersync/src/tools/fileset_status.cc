@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "tools/fileset_status.h"
+
+#include <linux/intermezzo_kml.h>
+
+#include <algorithm>
+#include <array>
+#include <cinttypes>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "kml/quoted.h"
+#include "kml/tables.h"
+#include "tools/record_json.h"
+
+namespace izo::tools {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::string uuid(const __u8 (&bytes)[16]) {
+  kml::Uuid out;
+  std::ranges::copy(bytes, out.begin());
+  return kml::to_string(out);
+}
+
+std::string epoch(const izo_kml_info& log) {
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "0x%016" PRIx64, std::uint64_t{log.epoch});
+  return text.data();
+}
+
+std::string mib(std::uint64_t bytes) {
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "%.1f MiB", static_cast<double>(bytes) / (1 << 20));
+  return text.data();
+}
+
+bool has(const izo_kml_info& log, std::uint32_t flag) {
+  return (log.flags & flag) != 0;
+}
+
+/// "1 (skipped)"; a sysctl that is not there is left out.
+void add_switch(std::string& out, const char* name, const std::optional<bool>& value) {
+  if (value) {
+    out += std::string(", ") + name + (*value ? " 1" : " 0");
+  }
+}
+
+std::string log_text(const izo_kml_info& log) {
+  std::string out = "  fileset     " + uuid(log.fileset) + "\n  replica     " +
+                    std::to_string(log.self) + ", " + uuid(log.replica) + "\n  epoch       " +
+                    epoch(log) + "\n  records     ";
+  out += log.end_recno < log.first_recno
+             ? "none since " + std::to_string(log.first_recno)
+             : std::to_string(log.first_recno) + " to " + std::to_string(log.end_recno);
+  out += ", offsets " + std::to_string(log.first) + " to " + std::to_string(log.end);
+  // Behind the last record a filler may be on the medium too.
+  out += log.committed >= log.end ? ", all on the medium"
+                                  : ", on the medium to " + std::to_string(log.committed);
+  out += "\n  size        " + mib(log.capacity) + ", at most " + mib(log.limit);
+  out += "\n  bodies      " + std::to_string(log.dirty) + " not closed or not on the medium yet";
+  out += "\n  state       ";
+  out += has(log, IZO_INFO_JOURNALED) ? "journaled" : "not journaled";
+  out += has(log, IZO_KML_H_OVERFLOW) ? ", overflowed" : "";
+  out += has(log, IZO_INFO_FAILED) ? ", failed" : "";
+  return out + '\n';
+}
+
+Json log_json(const izo_kml_info& log) {
+  return {{"fileset_uuid", uuid(log.fileset)},
+          {"replica", log.self},
+          {"replica_uuid", uuid(log.replica)},
+          {"epoch", epoch(log)},
+          {"first", log.first},
+          {"first_recno", log.first_recno},
+          {"committed", log.committed},
+          {"end", log.end},
+          {"end_recno", log.end_recno},
+          {"capacity", log.capacity},
+          {"limit", log.limit},
+          {"dirty", log.dirty},
+          {"journaled", has(log, IZO_INFO_JOURNALED)},
+          {"overflow", has(log, IZO_KML_H_OVERFLOW)},
+          {"failed", has(log, IZO_INFO_FAILED)}};
+}
+
+template <typename T>
+Json or_null(const std::optional<T>& value) {
+  return value ? Json(*value) : Json();
+}
+
+Json text_or_null(const std::optional<std::string>& text) {
+  return text ? bytes_to_json(*text) : Json();
+}
+
+}  // namespace
+
+std::vector<std::string> troubles(const FilesetStatus& status) {
+  std::vector<std::string> out;
+  if (status.log && has(*status.log, IZO_INFO_FAILED)) {
+    out.emplace_back(
+        "the log failed, and with it the journal: the fileset is read-only; unmount "
+        "and check the file system");
+  }
+  if (status.log && has(*status.log, IZO_KML_H_OVERFLOW)) {
+    out.emplace_back("the log overflowed: changes after its last record are not in it");
+  }
+  if (!status.log && status.unknown.empty() && !status.mount.read_only) {
+    out.emplace_back(
+        "there is no log, as the cache had no room for one: changes are not recorded "
+        "until it has at a mount");
+  }
+  return out;
+}
+
+std::string to_text(const FilesetStatus& status) {
+  const Mount& mount = status.mount;
+  std::string out = kml::quoted(mount.mount_point) + ": ";
+  out += mount.fileset ? "fileset " + kml::quoted(*mount.fileset) : "fileset not named yet";
+  out += " on " + kml::quoted(mount.source) + " (" + mount.type;
+  out += (mount.cache_type ? " over " + *mount.cache_type : "") + "), ";
+  out += mount.read_only ? "read-only\n" : "read-write\n";
+  out += "  mtp         " + (mount.mtp ? kml::quoted(*mount.mtp) : "not given") + '\n';
+  if (mount.channel) {
+    out += "  channel     " + std::to_string(*mount.channel);
+    add_switch(out, "no_filter", status.no_filter);
+    add_switch(out, "no_journal", status.no_journal);
+    out += '\n';
+  }
+  if (status.log) {
+    out += log_text(*status.log);
+  } else if (!status.unknown.empty()) {
+    out += "  log         not known: " + status.unknown + '\n';
+  } else if (mount.read_only) {
+    out += "  log         not open until the first read-write mount\n";
+  }
+  for (const std::string& trouble : troubles(status)) {
+    out += "  TROUBLE     " + trouble + '\n';
+  }
+  return out;
+}
+
+Json to_json(const FilesetStatus& status) {
+  const Mount& mount = status.mount;
+  Json out = {{"mount_point", bytes_to_json(mount.mount_point)},
+              {"fileset", text_or_null(mount.fileset)},
+              {"mtp", text_or_null(mount.mtp)},
+              {"device", bytes_to_json(mount.source)},
+              {"type", mount.type},
+              {"cache_type", text_or_null(mount.cache_type)},
+              {"read_only", mount.read_only},
+              {"channel", or_null(mount.channel)},
+              {"no_filter", or_null(status.no_filter)},
+              {"no_journal", or_null(status.no_journal)},
+              {"log", status.log ? log_json(*status.log) : Json()}};
+  if (!status.unknown.empty()) {
+    out["unknown"] = status.unknown;
+  }
+  out["troubles"] = troubles(status);
+  return out;
+}
+
+}  // namespace izo::tools

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-2.0
+// izoctl(8): looks at filesets and their logs.
+#include "tools/izoctl.h"
+
+#include <exception>
+#include <iostream>
+#include <string_view>
+
+namespace izo::tools {
+namespace {
+
+constexpr const char* kHelp =
+    "usage: izoctl VERB [OPTION]... [PATH]...\n"
+    "\n"
+    "Looks at filesets and their logs.\n"
+    "\n"
+    "  kml     print the records of a log\n"
+    "  status  say how mounted filesets are\n"
+    "\n"
+    "izoctl VERB --help says more; izoctl --version. See izoctl(8).\n";
+
+struct Verb {
+  std::string_view name;
+  int (*run)(int argc, char** argv);
+};
+
+constexpr Verb kVerbs[] = {{"kml", izoctl_kml}, {"status", izoctl_status}};
+
+int run(int argc, char** argv) {
+  if (argc < 2) {
+    return wrong_usage("izoctl", "VERB is missing");
+  }
+  const std::string word = argv[1];
+  if (word == "--help") {
+    std::cout << kHelp;
+    return kDone;
+  }
+  if (word == "--version") {
+    std::cout << "izoctl " IZO_VERSION "\n";
+    return kDone;
+  }
+  for (const Verb& verb : kVerbs) {
+    if (verb.name == word) {
+      std::string name = "izoctl " + word;  // getopt begins its messages with it
+      argv[1] = name.data();
+      return verb.run(argc - 1, argv + 1);
+    }
+  }
+  return wrong_usage("izoctl", word + ": no such verb");
+}
+
+}  // namespace
+
+int wrong_usage(const std::string& verb, const std::string& what) {
+  std::cerr << verb << ": " << what << "; see " << verb << " --help\n";
+  return kUsage;
+}
+
+}  // namespace izo::tools
+
+int main(int argc, char** argv) {
+  try {
+    const int code = izo::tools::run(argc, argv);
+    return std::cout.flush() ? code : izo::tools::kFailed;
+  } catch (const std::exception& error) {
+    std::cerr << "izoctl: " << error.what() << '\n';
+    return izo::tools::kFailed;
+  }
+}

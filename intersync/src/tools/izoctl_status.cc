@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0
+// izoctl status: asks mounted filesets for their logs' state.
+#include <fcntl.h>
+#include <getopt.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <fstream>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <system_error>
+
+#include "tools/fileset_status.h"
+#include "tools/izoctl.h"
+#include "tools/mounted_log.h"
+#include "tools/unique_fd.h"
+
+namespace izo::tools {
+namespace {
+
+constexpr const char* kVerb = "izoctl status";
+
+constexpr const char* kHelp =
+    "usage: izoctl status [OPTION]... [PATH]...\n"
+    "\n"
+    "Says how mounted filesets are: all of them, or those that the PATHs lie in.\n"
+    "\n"
+    "  --json  as JSON, one object a line\n"
+    "  --help\n"
+    "\n"
+    "Exit codes: 0 all are well; 1 not all could be asked; 2 wrong usage; 3 one is not well. See\n"
+    "izoctl(8).\n";
+
+std::string device_number(const struct stat& status) {
+  return std::to_string(major(status.st_dev)) + ':' + std::to_string(minor(status.st_dev));
+}
+
+std::vector<Mount> mounted_now() {
+  constexpr const char* kTable = "/proc/self/mountinfo";
+  std::stringstream text;
+  text << std::ifstream(kTable).rdbuf();
+  if (!text) {
+    throw std::runtime_error(std::string(kTable) + ": cannot be read; is /proc mounted?");
+  }
+  return mounts_in(text.str());
+}
+
+std::optional<bool> setting(unsigned channel, const std::string& name) {
+  std::ifstream file("/proc/sys/intermezzo/intermezzo" + std::to_string(channel) + '/' + name);
+  int value = 0;
+  return file >> value ? std::optional(value != 0) : std::nullopt;
+}
+
+/// Fills in `log`, or why there is none.
+void ask(FilesetStatus& status) {
+  const auto not_known = [&](int error) {
+    status.unknown = error == EACCES || error == EPERM ? "only root (CAP_SYS_ADMIN) may ask"
+                                                       : std::generic_category().message(error);
+  };
+  const UniqueFd root(open(status.mount.mount_point.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  struct stat seen{};
+  if (!root || fstat(root.get(), &seen) != 0) {
+    not_known(errno);
+    return;
+  }
+  if (device_number(seen) != status.mount.device_number) {
+    status.unknown = "another mount hides it";
+    return;
+  }
+  if (!status.mount.fileset) {
+    return;
+  }
+  const std::string path = INTERMEZZO_DIR "/" + *status.mount.fileset + "/kml";
+  const UniqueFd kml(openat(root.get(), path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (kml) {
+    status.log = MountedLog::ask(kml.get());
+  } else if (errno != ENOENT) {
+    not_known(errno);
+  }
+}
+
+FilesetStatus status_of(const Mount& mount) {
+  FilesetStatus status{.mount = mount};
+  ask(status);
+  if (mount.channel) {
+    status.no_filter = setting(*mount.channel, "no_filter");
+    status.no_journal = setting(*mount.channel, "no_journal");
+  }
+  return status;
+}
+
+/// Those of the mounts that the paths lie in.
+std::vector<Mount> chosen(const std::vector<Mount>& mounts, char** paths) {
+  std::vector<Mount> out;
+  for (; *paths != nullptr; paths++) {
+    struct stat seen{};
+    if (stat(*paths, &seen) != 0) {
+      throw std::system_error(errno, std::generic_category(), *paths);
+    }
+    const auto found = std::ranges::find(mounts, device_number(seen), &Mount::device_number);
+    if (found == mounts.end()) {
+      throw std::runtime_error(std::string(*paths) + ": no intermezzo is mounted there");
+    }
+    out.push_back(*found);
+  }
+  return out;
+}
+
+}  // namespace
+
+int izoctl_status(int argc, char** argv) {
+  constexpr option kLong[] = {
+      {"json", no_argument, nullptr, 'j'}, {"help", no_argument, nullptr, 'h'}, {}};
+  bool json = false;
+  for (int found = 0; (found = getopt_long(argc, argv, "", kLong, nullptr)) != -1;) {
+    switch (found) {
+      case 'j':
+        json = true;
+        break;
+      case 'h':
+        std::cout << kHelp;
+        return kDone;
+      default:
+        std::cerr << "See " << kVerb << " --help.\n";
+        return kUsage;
+    }
+  }
+  std::vector<Mount> mounts = mounted_now();
+  if (optind != argc) {
+    mounts = chosen(mounts, argv + optind);
+  }
+  int code = kDone;
+  for (const Mount& mount : mounts) {
+    const FilesetStatus status = status_of(mount);
+    std::cout << (json ? to_json(status).dump() + '\n' : to_text(status));
+    if (!status.unknown.empty() && code == kDone) {
+      code = kFailed;
+    }
+    if (!troubles(status).empty()) {
+      code = kTrouble;
+    }
+  }
+  return code;
+}
+
+}  // namespace izo::tools

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "tools/log_source.h"
+
+#include <fcntl.h>
+#include <linux/intermezzo.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <array>
+#include <filesystem>
+#include <fstream>
+#include <system_error>
+
+#include "ext/image.h"
+#include "kml/wire.h"
+#include "tools/cache_log.h"
+#include "tools/copied_log.h"
+#include "tools/mounted_log.h"
+#include "tools/unique_fd.h"
+
+namespace izo::tools {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::uint64_t magic_at_start(int fd) {
+  std::array<std::byte, sizeof(std::uint64_t)> bytes{};
+  return pread(fd, bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size())
+             ? kml::little(kml::load<std::uint64_t>(bytes))
+             : 0;
+}
+
+UniqueFd open_to_read(const std::string& path) {
+  UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
+  if (!fd) {
+    throw std::system_error(errno, std::generic_category(), path);
+  }
+  return fd;
+}
+
+/// The control block and the segments in .intermezzo/FILESET of a cache whose log is not open.
+std::unique_ptr<LogSource> open_folder(const fs::path& folder) {
+  return std::make_unique<CacheLog>(
+      folder.string(),
+      [folder](const std::string& name) -> std::optional<std::vector<std::byte>> {
+        const fs::path path = folder / name;
+        std::ifstream file(path, std::ios::binary | std::ios::ate);
+        if (!file) {
+          return std::nullopt;
+        }
+        std::vector<std::byte> bytes(static_cast<std::size_t>(file.tellg()));
+        file.seekg(0);
+        if (!file.read(reinterpret_cast<char*>(bytes.data()),
+                       static_cast<std::streamsize>(bytes.size()))) {
+          throw std::runtime_error(path.string() + ": cannot be read");
+        }
+        return bytes;
+      },
+      "");
+}
+
+std::unique_ptr<LogSource> open_file(const std::string& path, UniqueFd fd) {
+  if (MountedLog::is_one(fd.get())) {
+    return std::make_unique<MountedLog>(path, std::move(fd));
+  }
+  if (magic_at_start(fd.get()) == IZO_CONTROL_MAGIC) {
+    return open_folder(fs::path(path).parent_path());
+  }
+  return std::make_unique<CopiedLog>(path, std::move(fd));
+}
+
+std::vector<std::string> folders_in(const fs::path& path) {
+  std::vector<std::string> out;
+  for (const auto& entry : fs::directory_iterator(path)) {
+    if (entry.is_directory()) {
+      out.push_back(entry.path().filename().string());
+    }
+  }
+  return out;
+}
+
+/// A mount point, or a cache that is mounted as what it is.
+std::unique_ptr<LogSource> open_directory(const std::string& path, const std::string& fileset) {
+  const fs::path mark = fs::path(path) / INTERMEZZO_DIR;
+  std::error_code missing;
+  if (!fs::is_directory(mark, missing)) {
+    throw std::runtime_error(path + ": neither a mount point of an intermezzo nor a cache");
+  }
+  try {
+    const std::string name = choose_fileset(folders_in(mark), fileset, path);
+    const std::string kml = (mark / name / "kml").string();
+    return open_file(kml, open_to_read(kml));
+  } catch (const std::system_error& error) {
+    if (error.code() == std::errc::permission_denied ||
+        error.code() == std::errc::operation_not_permitted) {
+      throw std::runtime_error(path + ": only root (CAP_SYS_ADMIN) may read the log of a fileset");
+    }
+    if (error.code() == std::errc::no_such_file_or_directory) {
+      throw std::runtime_error(path + ": the fileset has no log yet");
+    }
+    throw;
+  }
+}
+
+std::unique_ptr<LogSource> open_image(const std::string& path, const std::string& fileset) {
+  auto image = std::make_shared<ext::Image>(path, ext::Image::Access::kRead);
+  const auto below = [&](ext::Inode directory, const std::string& name) {
+    const std::optional<ext::Inode> inode = image->lookup(directory, name);
+    if (!inode || !image->is_directory(*inode)) {
+      throw std::runtime_error(path + ": it is no cache: it has no " INTERMEZZO_DIR);
+    }
+    return *inode;
+  };
+  const ext::Inode mark = below(ext::Image::root(), INTERMEZZO_DIR);
+  std::vector<std::string> names = image->names(mark);
+  std::erase_if(names, [&](const std::string& name) {
+    return !image->is_directory(image->lookup(mark, name).value());
+  });
+  const ext::Inode folder = below(mark, choose_fileset(names, fileset, path));
+  return std::make_unique<CacheLog>(
+      path,
+      [image, folder](const std::string& name) -> std::optional<std::vector<std::byte>> {
+        const std::optional<ext::Inode> inode = image->lookup(folder, name);
+        return inode ? std::optional(image->read(*inode)) : std::nullopt;
+      },
+      image->needs_recovery()
+          ? "the journal of its file system is not replayed: the newest records may be missing"
+          : "");
+}
+
+/// ext2, ext3 and ext4 have these two bytes there.
+bool is_image(int fd) {
+  constexpr off_t kAt = 1024 + 56;
+  std::array<std::byte, 2> bytes{};
+  return pread(fd, bytes.data(), bytes.size(), kAt) == static_cast<ssize_t>(bytes.size()) &&
+         kml::little(kml::load<std::uint16_t>(bytes)) == 0xef53;
+}
+
+}  // namespace
+
+bool LogSource::may_end_at(std::uint64_t /*offset*/) const {
+  return false;
+}
+
+std::string LogSource::warning() const {
+  return {};
+}
+
+std::string choose_fileset(const std::vector<std::string>& names, const std::string& wanted,
+                           const std::string& path) {
+  if (!wanted.empty() && std::ranges::find(names, wanted) == names.end()) {
+    throw std::runtime_error(path + ": it has no fileset " + wanted);
+  }
+  if (!wanted.empty()) {
+    return wanted;
+  }
+  if (names.empty()) {
+    throw std::runtime_error(path + ": it has no fileset yet");
+  }
+  if (names.size() > 1) {
+    std::string all;
+    for (const std::string& name : names) {
+      all += (all.empty() ? "" : ", ") + name;
+    }
+    throw std::runtime_error(path + ": it has several filesets (" + all + "); choose one with " +
+                             "--fileset=NAME");
+  }
+  return names.front();
+}
+
+std::unique_ptr<LogSource> open_log(const std::string& path, const std::string& fileset) {
+  if (path == "-") {
+    return std::make_unique<CopiedLog>("standard input", UniqueFd(dup(STDIN_FILENO)));
+  }
+  struct stat status{};
+  if (stat(path.c_str(), &status) != 0) {
+    throw std::system_error(errno, std::generic_category(), path);
+  }
+  if (S_ISDIR(status.st_mode)) {
+    return open_directory(path, fileset);
+  }
+  UniqueFd fd = open_to_read(path);
+  if (is_image(fd.get()) && magic_at_start(fd.get()) != IZO_KML_HEADER_MAGIC) {
+    return open_image(path, fileset);
+  }
+  return open_file(path, std::move(fd));
+}
+
+}  // namespace izo::tools

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0
+// Where izoctl gets the bytes of a log from: a mounted fileset, a copy, or the files of a cache.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "kml/record.h"
+
+namespace izo::tools {
+
+/// The log is cut off or was altered: what() names it, the offset, and what is wrong there.
+class Damaged : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+/// A log that can be read from. Functions throw std::system_error or std::runtime_error with one
+/// line that names it.
+class LogSource {
+ public:
+  virtual ~LogSource() = default;
+
+  /// Its header, as it is now: of a mounted fileset the log's beginning and flags may change.
+  virtual kml::Header header() = 0;
+
+  /// Reads at an offset of the log, not before that of an earlier call; at most one record's most.
+  /// How many bytes; 0 at its end; nullopt if they are gone: then header() says where it begins.
+  /// Throws for an offset beyond the end.
+  virtual std::optional<std::size_t> read(std::uint64_t offset, std::span<std::byte> into) = 0;
+
+  /// Is the log over where at this offset there is no record? Of a copy it is damaged then.
+  [[nodiscard]] virtual bool may_end_at(std::uint64_t offset) const;
+
+  /// What a reader should know beside the records, in one line; empty if nothing.
+  [[nodiscard]] virtual std::string warning() const;
+};
+
+/// Opens a log. `path`: a mount point (`fileset`: which; empty: the only one), a log's file, "-"
+/// for a copy on standard input, or a directory or an image that holds a cache.
+std::unique_ptr<LogSource> open_log(const std::string& path, const std::string& fileset);
+
+/// The fileset of the .intermezzo with these names in it; throws std::runtime_error if there is
+/// none of the name `wanted`, or none or several to choose from when that is empty.
+std::string choose_fileset(const std::vector<std::string>& names, const std::string& wanted,
+                           const std::string& path);
+
+}  // namespace izo::tools

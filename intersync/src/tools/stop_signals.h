@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: GPL-2.0
+// SIGINT and SIGTERM as something to wait for.
+#pragma once
+
+#include <csignal>
+
+#include "tools/unique_fd.h"
+
+namespace izo::tools {
+
+/// While it lives the two signals do nothing but make fd() readable.
+class StopSignals {
+ public:
+  /// Throws std::system_error.
+  StopSignals();
+  ~StopSignals();
+  StopSignals(const StopSignals&) = delete;
+  StopSignals& operator=(const StopSignals&) = delete;
+
+  [[nodiscard]] int fd() const { return fd_.get(); }
+  /// Has one come?
+  [[nodiscard]] bool asked() const;
+
+ private:
+  sigset_t before_{};
+  UniqueFd fd_;
+};
+
+}  // namespace izo::tools
