@@ -54,6 +54,30 @@ static unsigned int izo_ext4_op_credits(const struct izo_ctx *ctx)
 	}
 }
 
+/* To set attributes as a peer's record has them: the FID, times of two directories, the rest. */
+static unsigned int izo_ext4_remote_credits(const struct izo_ctx *ctx)
+{
+	const struct izo_remote *m = ctx->change.remote;
+	unsigned int xattrs = 3;	/* the FID, and ACLs that it must not inherit */
+	const void *item = NULL;
+	size_t len;
+
+	if (!m)
+		return 0;
+	while ((item = izo_record_find(m->head, IZO_ITEM_XATTR, item, &len)))
+		xattrs++;
+	/* of a body: a name removed and made again, a directory's time */
+	return xattrs * IZO_EXT4_XATTR + 4 * (3 + IZO_EXT4_XATTR) +
+	       m->names * (2 * IZO_EXT4_DATA + IZO_EXT4_INDEX + 5 + 3);
+}
+
+/* jbd2 complains loudly; half of a transaction leaves room for others. */
+static bool izo_ext4_is_too_much(const struct izo_ctx *ctx, unsigned int credits)
+{
+	return ctx->change.remote &&
+	       credits > ctx->log->journal->j_max_transaction_buffers / 2;
+}
+
 static bool izo_ext4_op_needs_quota(const struct izo_ctx *ctx)
 {
 	switch (ctx->change.op) {
@@ -122,7 +146,7 @@ static int izo_ext4_open(struct izo_log *log, struct izo_area *area, const struc
 static int izo_ext4_start(struct izo_ctx *ctx, unsigned int blocks)
 {
 	struct izo_log *log = ctx->log;
-	unsigned int credits = blocks + izo_ext4_op_credits(ctx);
+	unsigned int credits = blocks + izo_ext4_op_credits(ctx) + izo_ext4_remote_credits(ctx);
 	handle_t *handle;
 
 	if (!log->journal)
@@ -131,6 +155,8 @@ static int izo_ext4_start(struct izo_ctx *ctx, unsigned int blocks)
 		       __sb_write_started(izo_lower_sb(ctx->sb), SB_FREEZE_PAGEFAULT));
 	if (izo_ext4_op_needs_quota(ctx) && sb_any_quota_loaded(izo_lower_sb(ctx->sb)))
 		credits += IZO_EXT4_NEW_QUOTA;
+	if (izo_ext4_is_too_much(ctx, credits))
+		return -EMLINK;
 	handle = jbd2__journal_start(log->journal, credits, 0, 16, GFP_NOFS, 0, __LINE__);
 	if (IS_ERR(handle))
 		return PTR_ERR(handle);

@@ -11,14 +11,6 @@
 #include "intermezzo.h"
 #include "log.h"
 
-/* What is to be made under a name. */
-struct izo_new {
-	umode_t mode;		/* type and permissions */
-	dev_t rdev;
-	const char *target;	/* of a symbolic link */
-	bool excl;
-};
-
 static int izo_lower_make(struct izo_ctx *ctx, struct izo_name *n, const struct izo_new *new)
 {
 	switch (new->mode & S_IFMT) {
@@ -63,8 +55,17 @@ static u16 izo_op_that_makes(umode_t mode)
 	}
 }
 
-static int izo_do_make(struct izo_ctx *ctx, struct inode *dir, struct dentry *dentry,
-		       const struct izo_new *new)
+/**
+ * izo_do_make - make an object
+ * @ctx: who asks
+ * @dir: upper directory, locked
+ * @dentry: the name, negative
+ * @new: what is to be made
+ *
+ * Return: 0 or a negative errno.
+ */
+int izo_do_make(struct izo_ctx *ctx, struct inode *dir, struct dentry *dentry,
+		const struct izo_new *new)
 {
 	struct izo_name n;
 	int err;
@@ -140,8 +141,17 @@ static void izo_link_describe(struct izo_change *c, struct inode *inode)
 	c->flags = IZO_KML_COMPLETE;
 }
 
-static int izo_do_link(struct izo_ctx *ctx, struct inode *inode, struct inode *dir,
-		       struct dentry *dentry)
+/**
+ * izo_do_link - give an object one more name
+ * @ctx: who asks
+ * @inode: the object, locked
+ * @dir: upper directory, locked
+ * @dentry: the name, negative
+ *
+ * Return: 0; -EXDEV across a border of classes; another negative errno.
+ */
+int izo_do_link(struct izo_ctx *ctx, struct inode *inode, struct inode *dir,
+		struct dentry *dentry)
 {
 	struct izo_name n;
 	int err;
@@ -188,8 +198,15 @@ static int izo_link(struct dentry *old_dentry, struct inode *dir, struct dentry 
 	return izo_do_link(&ctx, d_inode(old_dentry), dir, dentry);
 }
 
-static int izo_do_remove(struct izo_ctx *ctx, struct inode *dir, struct dentry *dentry,
-			 int (*remove)(struct izo_ctx *ctx, struct izo_name *n))
+/**
+ * izo_do_remove - remove a name
+ * @ctx: who asks
+ * @dir: upper directory, locked
+ * @dentry: the name; its inode is locked
+ *
+ * Return: 0 or a negative errno.
+ */
+int izo_do_remove(struct izo_ctx *ctx, struct inode *dir, struct dentry *dentry)
 {
 	struct inode *victim = d_inode(dentry);
 	struct izo_name n;
@@ -207,7 +224,8 @@ static int izo_do_remove(struct izo_ctx *ctx, struct inode *dir, struct dentry *
 		goto out;
 	err = izo_name_is(&n, victim);
 	if (!err)
-		err = remove(ctx, &n);
+		err = S_ISDIR(victim->i_mode) ? izo_lower_rmdir(ctx, &n) :
+						izo_lower_unlink(ctx, &n);
 	izo_name_unlock(&n);
 	izo_copy_attr(victim);
 	izo_copy_nlink(victim);
@@ -219,30 +237,22 @@ out:
 	return err;
 }
 
-static int izo_unlink(struct inode *dir, struct dentry *dentry)
+static int izo_remove(struct inode *dir, struct dentry *dentry)
 {
 	struct izo_ctx ctx;
 
 	izo_ctx_local(&ctx, dir->i_sb);
-	return izo_do_remove(&ctx, dir, dentry, izo_lower_unlink);
-}
-
-static int izo_rmdir(struct inode *dir, struct dentry *dentry)
-{
-	struct izo_ctx ctx;
-
-	izo_ctx_local(&ctx, dir->i_sb);
-	return izo_do_remove(&ctx, dir, dentry, izo_lower_rmdir);
+	return izo_do_remove(&ctx, dir, dentry);
 }
 
 const struct inode_operations izo_dir_inode_operations = {
 	.lookup		= izo_lookup,
 	.create		= izo_create,
 	.link		= izo_link,
-	.unlink		= izo_unlink,
+	.unlink		= izo_remove,
 	.symlink	= izo_symlink,
 	.mkdir		= izo_mkdir,
-	.rmdir		= izo_rmdir,
+	.rmdir		= izo_remove,
 	.mknod		= izo_mknod,
 	.rename		= izo_rename,
 	.tmpfile	= izo_tmpfile,

@@ -20,7 +20,7 @@
  */
 bool izo_fid_known(const struct izo_log *log, const struct inode *inode)
 {
-	return log->replicas == 1 || inode == d_inode(inode->i_sb->s_root) ||
+	return READ_ONCE(log->replicas) == 1 || inode == d_inode(inode->i_sb->s_root) ||
 	       smp_load_acquire(&izo_i(inode)->fid_known);	/* pairs with izo_fid_find() */
 }
 
@@ -52,6 +52,20 @@ void izo_fid_put(const struct izo_log *log, const struct inode *inode, struct iz
 		*fid = izo_i(inode)->fid;
 	else
 		izo_fid_put_new(log, izo_lower(inode), fid);
+}
+
+/**
+ * izo_fid_set - an object's FID is known now
+ * @inode: upper inode
+ * @fid: its FID, or 0 if it was made here
+ */
+void izo_fid_set(struct inode *inode, const struct izo_fid *fid)
+{
+	spin_lock(&inode->i_lock);
+	izo_i(inode)->fid = *fid;
+	spin_unlock(&inode->i_lock);
+	/* pairs with izo_fid_known() */
+	smp_store_release(&izo_i(inode)->fid_known, true);
 }
 
 /* Add the entries that a piece of the table holds to its checksum. Returns 0 or -EUCLEAN. */
@@ -181,10 +195,6 @@ int izo_fid_find(struct izo_log *log, struct inode *inode)
 	}
 	if (err)
 		return err;
-	spin_lock(&inode->i_lock);
-	izo_i(inode)->fid = fid;
-	spin_unlock(&inode->i_lock);
-	/* pairs with izo_fid_known() */
-	smp_store_release(&izo_i(inode)->fid_known, true);
+	izo_fid_set(inode, &fid);
 	return 0;
 }

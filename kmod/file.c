@@ -372,7 +372,7 @@ long izo_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	case FS_IOC_GETFSLABEL:
 		return vfs_ioctl(izo_lower_file(file), cmd, arg);
 	default:
-		return -ENOTTY;
+		return izo_reint_ioctl(file, cmd, arg);
 	}
 }
 

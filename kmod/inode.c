@@ -131,7 +131,15 @@ static u32 izo_valid_of(unsigned int ia_valid)
 	return valid && ia_valid & ATTR_ATIME ? valid | IZO_ATTR_ATIME : valid;
 }
 
-static int izo_do_setattr(struct izo_ctx *ctx, struct dentry *dentry, struct iattr *attr)
+/**
+ * izo_do_setattr - change mode, owner or times
+ * @ctx: who asks
+ * @dentry: the object, its inode locked
+ * @attr: what to change; not the size
+ *
+ * Return: 0 or a negative errno.
+ */
+int izo_do_setattr(struct izo_ctx *ctx, struct dentry *dentry, struct iattr *attr)
 {
 	struct inode *inode = d_inode(dentry);
 	int err;
@@ -272,7 +280,15 @@ int izo_fileattr_get(struct dentry *dentry, struct fileattr *fa)
 	return izo_lower_fileattr_get(d_inode(dentry), fa);
 }
 
-static int izo_do_fileattr_set(struct izo_ctx *ctx, struct dentry *dentry, struct fileattr *fa)
+/**
+ * izo_do_fileattr_set - change the flags that chattr(1) sets, or the project
+ * @ctx: who asks
+ * @dentry: the object, its inode locked
+ * @fa: new flags and project
+ *
+ * Return: 0 or a negative errno.
+ */
+int izo_do_fileattr_set(struct izo_ctx *ctx, struct dentry *dentry, struct fileattr *fa)
 {
 	struct inode *inode = d_inode(dentry);
 	int err;

@@ -115,6 +115,8 @@ int izo_setattr(struct mnt_idmap *idmap, struct dentry *dentry, struct iattr *at
 int izo_getattr(struct mnt_idmap *idmap, const struct path *path, struct kstat *stat,
 		u32 request_mask, unsigned int flags);
 int izo_update_time(struct inode *inode, int flags);
+int izo_do_setattr(struct izo_ctx *ctx, struct dentry *dentry, struct iattr *attr);
+int izo_do_fileattr_set(struct izo_ctx *ctx, struct dentry *dentry, struct fileattr *fa);
 int izo_fileattr_get(struct dentry *dentry, struct fileattr *fa);
 int izo_fileattr_set(struct mnt_idmap *idmap, struct dentry *dentry, struct fileattr *fa);
 int izo_init_inode_cache(void);
@@ -125,6 +127,11 @@ void izo_evict_inode(struct inode *inode);
 
 /* dir.c */
 extern const struct inode_operations izo_dir_inode_operations;
+int izo_do_make(struct izo_ctx *ctx, struct inode *dir, struct dentry *dentry,
+		const struct izo_new *new);
+int izo_do_link(struct izo_ctx *ctx, struct inode *inode, struct inode *dir,
+		struct dentry *dentry);
+int izo_do_remove(struct izo_ctx *ctx, struct inode *dir, struct dentry *dentry);
 
 /* rename.c */
 int izo_do_rename(struct izo_ctx *ctx, struct inode *old_dir, struct dentry *old_dentry,
@@ -151,6 +158,12 @@ extern const struct xattr_handler * const izo_xattr_handlers[];
 ssize_t izo_listxattr(struct dentry *dentry, char *list, size_t size);
 struct posix_acl *izo_get_inode_acl(struct inode *inode, int type, bool rcu);
 int izo_set_acl(struct mnt_idmap *idmap, struct dentry *dentry, struct posix_acl *acl, int type);
+int izo_do_setxattr(struct izo_ctx *ctx, struct inode *inode, const char *name,
+		    const void *value, size_t size, int flags);
+int izo_do_set_acl(struct izo_ctx *ctx, struct inode *inode, struct posix_acl *acl, int type);
+
+/* reint.c */
+long izo_reint_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
 
 /* lower.c */
 void izo_ctx_local(struct izo_ctx *ctx, struct super_block *sb);
@@ -176,6 +189,11 @@ int izo_lower_rename(struct izo_ctx *ctx, struct izo_name *from, struct izo_name
 		     unsigned int flags);
 
 /* lower_attr.c */
+/*
+ * Flags that move a file's blocks or switch its journaling mode: the log's blocks are mapped
+ * once, and ext4 waits for all handles, ours among them, to switch data journaling.
+ */
+#define IZO_FIXED_FSFLAGS (FS_JOURNAL_DATA_FL | FS_EXTENT_FL)
 int izo_lower_statfs(const struct inode *inode, struct kstatfs *buf);
 int izo_lower_getattr(const struct inode *inode, struct kstat *stat, u32 request_mask,
 		      unsigned int flags);

@@ -381,6 +381,15 @@ static void izo_fill_head(struct izo_ctx *ctx, struct izo_record *r, u64 recno)
 {
 	struct izo_log *log = ctx->log;
 
+	struct izo_remote *m = ctx->change.remote;
+
+	if (m) {
+		r->head->origin = m->head->origin;
+		r->head->origin_recno = m->head->origin_recno;
+		r->head->time = m->head->time;
+		m->recno = recno;
+		return;
+	}
 	r->head->origin = cpu_to_le16(log->self);
 	r->head->origin_recno = cpu_to_le64(recno);
 	r->head->time = cpu_to_le64(ktime_get_real_ns());
@@ -414,6 +423,7 @@ static int izo_append_locked(struct izo_ctx *ctx, struct izo_record *r)
 	log->tail = at + len;
 	log->recno = recno;
 	log->tail_tid = ctx->tid;
+	izo_recent_note(ctx, at, le32_to_cpu(r->head->aspects));
 	izo_mark_transaction(log, ctx->tid);
 	return 0;
 }

@@ -30,10 +30,18 @@ static bool izo_makes(u16 op)
 	return op >= IZO_KML_CREATE && op <= IZO_KML_SYMLINK;
 }
 
-static size_t izo_groups_room(void)
+/* Supplementary groups of the caller, or of a peer's: an item that was judged, or NULL. */
+static const void *izo_remote_groups(const struct izo_change *c, size_t *len)
 {
-	size_t groups = min(current_cred()->group_info->ngroups, IZO_KML_GROUPS_MAX);
+	return izo_record_find(c->remote->head, IZO_ITEM_GROUPS, NULL, len);
+}
 
+static size_t izo_groups_room(const struct izo_change *c)
+{
+	size_t groups = min(current_cred()->group_info->ngroups, IZO_KML_GROUPS_MAX), len;
+
+	if (c->remote)
+		return izo_remote_groups(c, &len) ? IZO_ITEM_ROOM(len) : 0;
 	return IZO_ITEM_ROOM(groups * sizeof(__le32));
 }
 
@@ -53,7 +61,7 @@ static size_t izo_birth_room(const struct inode *dir)
 static size_t izo_change_room(const struct izo_change *c)
 {
 	size_t room = IZO_RECORD_SPARE + IZO_ITEM_ROOM(sizeof(struct izo_kml_attr)) +
-		      izo_groups_room() + IZO_PLACE_ROOM;
+		      izo_groups_room(c) + IZO_PLACE_ROOM;
 
 	if (izo_makes(c->op)) {
 		room += c->flags & IZO_KML_COMPLETE ? IZO_COMPLETE_XATTRS : izo_birth_room(c->dir);
@@ -67,6 +75,9 @@ static size_t izo_change_room(const struct izo_change *c)
 			IZO_ITEM_ROOM(sizeof(struct izo_kml_whiteout));
 	if (c->xattr)
 		room += IZO_ITEM_ROOM(sizeof(struct izo_kml_xattr) + strlen(c->xattr) + c->size);
+	/* the peer's file system may have given it more than ours would */
+	if (c->remote)
+		room += le32_to_cpu(c->remote->head->len);
 	if (c->op == IZO_KML_CLOSE)
 		room += IZO_ITEM_ROOM(IZO_KML_RANGES_MAX * sizeof(struct izo_kml_range));
 	return room;
@@ -196,7 +207,7 @@ static void izo_put_birth_xattrs(struct izo_change *c, struct izo_record *r)
 		return;
 	}
 	/* the groups come after them */
-	r->limit -= izo_groups_room();
+	r->limit -= izo_groups_room(c);
 	for (char *name = list; name < list + bytes; name += strlen(name) + 1) {
 		struct izo_record before = *r;
 		ssize_t size;
@@ -211,7 +222,7 @@ static void izo_put_birth_xattrs(struct izo_change *c, struct izo_record *r)
 			c->flags |= IZO_KML_XATTRS_CUT;
 		}
 	}
-	r->limit += izo_groups_room();
+	r->limit += izo_groups_room(c);
 	kfree(value);
 }
 
@@ -245,8 +256,18 @@ static void izo_put_groups(struct izo_change *c, struct izo_record *r)
 {
 	const struct group_info *groups = current_cred()->group_info;
 	int count = min(groups->ngroups, IZO_KML_GROUPS_MAX);
+	const void *theirs;
+	size_t len;
 	__le32 *list;
 
+	if (c->remote) {
+		theirs = izo_remote_groups(c, &len);
+		list = theirs ? izo_record_item(r, IZO_ITEM_GROUPS, len) : NULL;
+		if (list)
+			memcpy(list, theirs, len);
+		c->flags |= le32_to_cpu(c->remote->head->flags) & IZO_KML_GROUPS_CUT;
+		return;
+	}
 	if (!count)
 		return;
 	if (count < groups->ngroups)
@@ -260,9 +281,18 @@ static void izo_put_ranges(struct izo_change *c, struct izo_record *r)
 {
 	const struct izo_dirty *d = c->dirty;
 	struct izo_kml_range *range;
+	const void *theirs;
+	size_t len;
 
 	if (c->flags & IZO_KML_WHOLE)
 		return;
+	if (c->remote) {
+		theirs = izo_record_find(c->remote->head, IZO_ITEM_RANGES, NULL, &len);
+		range = izo_record_item(r, IZO_ITEM_RANGES, len);
+		if (range)
+			memcpy(range, theirs, len);
+		return;
+	}
 	if (!d || d->whole || !d->nranges) {
 		c->flags |= IZO_KML_WHOLE;
 		return;
@@ -307,7 +337,10 @@ static void izo_put_rename(struct izo_log *log, struct izo_change *c, struct izo
 		struct izo_kml_whiteout *w = izo_record_item(r, IZO_ITEM_WHITEOUT, sizeof(*w));
 
 		if (w && left) {
-			izo_fid_put_new(log, left, &w->fid);
+			if (c->remote)
+				w->fid = c->remote->whiteout->fid;
+			else
+				izo_fid_put_new(log, left, &w->fid);
 			izo_fill_attr(&w->attr, left, IZO_ATTR_MODE | IZO_ATTR_UID | IZO_ATTR_GID |
 				      IZO_ATTR_RDEV | IZO_ATTR_MTIME | IZO_ATTR_CTIME);
 			/* it inherits the directory's default ACL */
@@ -429,10 +462,17 @@ static void izo_encode(struct izo_ctx *ctx, struct izo_record *r)
 	r->head->flags = cpu_to_le32(c->flags);
 	r->head->aspects = cpu_to_le32(izo_aspects(c, lower, valid));
 	r->head->nlink = cpu_to_le32(lower->i_nlink);
-	r->head->seen = cpu_to_le64(c->dirty ? c->dirty->seen : 0);
+	r->head->seen = cpu_to_le64(c->dirty ? c->dirty->seen : c->seen);
 	r->head->uid = cpu_to_le32(from_kuid(&init_user_ns, current_fsuid()));
 	r->head->gid = cpu_to_le32(from_kgid(&init_user_ns, current_fsgid()));
-	if (c->fid)
+	if (c->remote) {
+		r->head->seen = c->remote->head->seen;
+		r->head->uid = c->remote->head->uid;
+		r->head->gid = c->remote->head->gid;
+	}
+	if (c->remote)
+		r->head->object = c->remote->head->object;
+	else if (c->fid)
 		r->head->object = *c->fid;
 	else if (c->object)
 		izo_fid_put(ctx->log, c->object, &r->head->object);
@@ -464,7 +504,34 @@ int izo_find_fids(struct izo_ctx *ctx)
 /* Besides the record: a block it straddles, a segment's header, the control block. */
 static unsigned int izo_log_blocks(const struct izo_ctx *ctx)
 {
-	return DIV_ROUND_UP(ctx->size, ctx->log->block_size) + 3;
+	return DIV_ROUND_UP(ctx->size, ctx->log->block_size) + 3 +
+	       (ctx->change.remote ? izo_rcvd_blocks(ctx->log) : 0);
+}
+
+/* Is there to be a record of it in our log? A peer's may only be applied. */
+static bool izo_is_logged(const struct izo_ctx *ctx)
+{
+	return !ctx->change.remote || ctx->change.remote->forward;
+}
+
+/*
+ * A change of our own that there is no room to record goes on, and the log ends. A peer's waits: it
+ * is not lost where it is.
+ */
+static int izo_reserve_record(struct izo_ctx *ctx)
+{
+	int err;
+
+	if (!izo_is_logged(ctx)) {
+		ctx->size = 0;
+		ctx->reserved = 0;
+		return izo_log_check(ctx->sb);
+	}
+	ctx->size = ctx->change.op ? izo_change_room(&ctx->change) : 0;
+	err = izo_log_reserve(ctx, ctx->size);
+	if (!err && ctx->change.remote && !ctx->reserved)
+		err = -ENOSPC;
+	return err;
 }
 
 /* Objects without a name are nobody else's business; a link may be about to give them one. */
@@ -474,7 +541,7 @@ static bool izo_is_recorded(const struct izo_ctx *ctx)
 
 	if (!ctx->shared)
 		return false;
-	return !c->object || c->object->i_nlink || c->flags & IZO_KML_COMPLETE;
+	return c->remote || !c->object || c->object->i_nlink || c->flags & IZO_KML_COMPLETE;
 }
 
 /**
@@ -491,14 +558,17 @@ int izo_log_begin_in(struct izo_ctx *ctx, struct izo_log *log)
 	ctx->log = log;
 	ctx->buf = NULL;
 	ctx->handle = NULL;
+	if (!ctx->change.seen)
+		ctx->change.seen = READ_ONCE(log->seen);
 	if (ctx->change.dir)
 		ctx->change.dir_mtime = inode_get_mtime(izo_lower(ctx->change.dir));
+	if (ctx->change.to_dir)
+		ctx->change.to_mtime = inode_get_mtime(izo_lower(ctx->change.to_dir));
 	if (ctx->change.object) {
 		ctx->change.old_uid = izo_lower(ctx->change.object)->i_uid;
 		ctx->change.old_gid = izo_lower(ctx->change.object)->i_gid;
 	}
-	ctx->size = ctx->change.op ? izo_change_room(&ctx->change) : 0;
-	err = izo_log_reserve(ctx, ctx->size);
+	err = izo_reserve_record(ctx);
 	if (!err && ctx->size && ctx->reserved) {
 		ctx->buf = kvmalloc(ctx->size, GFP_KERNEL);
 		if (!ctx->buf)
@@ -599,6 +669,55 @@ static int izo_log_split(struct izo_ctx *ctx)
 	return err ? err : ctx->log->ops->detach(ctx);
 }
 
+static int izo_record(struct izo_ctx *ctx)
+{
+	struct izo_record r;
+	int err = izo_log_split(ctx);
+
+	if (err)
+		return err;
+	izo_encode(ctx, &r);
+	izo_log_linger();
+	return izo_log_append(ctx, &r);
+}
+
+/*
+ * A peer's record was applied or not. Attributes that could not be set are no reason to do nothing:
+ * what was done is done, and the position moves with it.
+ */
+static int izo_remote_end(struct izo_ctx *ctx, int err)
+{
+	struct izo_remote *m = ctx->change.remote;
+	int err2;
+
+	if (!err)
+		izo_remote_finish(ctx);
+	err2 = ctx->log->ops->detach(ctx);
+	if (err)
+		return err;
+	if (!err2 && m->forward)
+		err2 = izo_record(ctx);
+	if (!err2)
+		err2 = izo_rcvd_store(ctx, &m->next);
+	if (err2)
+		izo_log_fail(ctx->log, "a change and the position of its record came apart", err2);
+	return err2;
+}
+
+/* A change of our own was made or failed. */
+static int izo_local_end(struct izo_ctx *ctx, int err)
+{
+	int err2 = ctx->log->ops->detach(ctx);
+
+	if (err2 && !err)
+		izo_log_fail(ctx->log, "a change and its record came apart", err2);
+	else if (!err && !ctx->reserved)
+		err2 = izo_log_store_overflow(ctx);
+	else if (ctx->reserved && ctx->change.op && (!err || izo_made_in_part(&ctx->change)))
+		err2 = izo_record(ctx);
+	return err ? err : err2;
+}
+
 /**
  * izo_log_end - the change was made or failed: record it, close the handle
  * @ctx: as given to izo_log_begin()
@@ -609,26 +728,11 @@ static int izo_log_split(struct izo_ctx *ctx)
  */
 int izo_log_end(struct izo_ctx *ctx, int err)
 {
-	struct izo_record r;
 	int err2;
 
 	if (!ctx || !ctx->log)
 		return err;
-	err2 = ctx->log->ops->detach(ctx);
-	if (err2 && !err) {
-		izo_log_fail(ctx->log, "a change and its record came apart", err2);
-	} else if (!err && !ctx->reserved) {
-		err2 = izo_log_store_overflow(ctx);
-	} else if (ctx->reserved && ctx->change.op && (!err || izo_made_in_part(&ctx->change))) {
-		err2 = izo_log_split(ctx);
-		if (!err2) {
-			izo_encode(ctx, &r);
-			izo_log_linger();
-			err2 = izo_log_append(ctx, &r);
-		}
-	}
-	if (!err)
-		err = err2;
+	err = ctx->change.remote ? izo_remote_end(ctx, err) : izo_local_end(ctx, err);
 	err2 = ctx->log->ops->stop(ctx);
 	if (!err)
 		err = err2;

@@ -146,6 +146,33 @@ void izo_filler_head(struct izo_kml_head *h, u64 offset, u64 epoch, u32 len)
 	h->crc = cpu_to_le32(izo_crc_add(0, h, IZO_KML_FILLER_HEAD));
 }
 
+/**
+ * izo_record_find - an item of a record that was judged
+ * @head: the record
+ * @type: IZO_ITEM_*
+ * @after: an item of the record behind which to look, or NULL
+ * @len: result: bytes of its contents
+ *
+ * Return: its contents, or NULL.
+ */
+const void *izo_record_find(const struct izo_kml_head *head, u16 type, const void *after,
+			    size_t *len)
+{
+	const void *at = (const void *)head + IZO_HEAD;
+	const void *end = (const void *)head + le32_to_cpu(head->len) - IZO_TAIL;
+
+	while (at < end) {
+		const struct izo_kml_item *item = at;
+		const void *data = item + 1;
+
+		*len = le32_to_cpu(item->len);
+		if (le16_to_cpu(item->type) == type && data > after)
+			return data;
+		at = data + ALIGN(*len, 8);
+	}
+	return NULL;
+}
+
 static bool izo_time_ok(__le32 nsec)
 {
 	return le32_to_cpu(nsec) < 1000000000;

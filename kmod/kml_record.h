@@ -40,6 +40,8 @@ void *izo_record_item(struct izo_record *r, u16 type, size_t len);
 size_t izo_record_seal(struct izo_record *r, u64 offset, u64 epoch, u64 recno,
 		       unsigned int block_size);
 void izo_filler_head(struct izo_kml_head *h, u64 offset, u64 epoch, u32 len);
+const void *izo_record_find(const struct izo_kml_head *head, u16 type, const void *after,
+			    size_t *len);
 enum izo_judged izo_record_judge(const void *buf, size_t avail, size_t *len);
 
 #endif /* IZO_KML_RECORD_H */

@@ -107,6 +107,7 @@ static int izo_lml_add(struct izo_ctx *ctx, struct izo_dirty **d, struct inode *
 	new->inode = inode;
 	new->open = true;
 	new->tid = ctx->tid;
+	new->seen = ctx->change.seen;
 	new->was_empty = !i_size_read(izo_lower(inode));
 	err = izo_put_entry(ctx, new);
 
@@ -136,7 +137,11 @@ static void izo_lml_del(struct izo_log *log, struct izo_dirty *d)
 	__set_bit(d->slot, log->stale);
 }
 
-static bool izo_is_changing(struct inode *inode)
+/**
+ * izo_is_changing - has the body changes that no CLOSE tells of yet?
+ * @inode: upper inode
+ */
+bool izo_is_changing(struct inode *inode)
 {
 	struct izo_dirty *d;
 	bool changing;
@@ -720,6 +725,7 @@ static int izo_recover_entry(struct izo_log *log, const struct izo_lml_entry *e)
 	ctx.change.flags = IZO_KML_RECOVERED | IZO_KML_WHOLE;
 	ctx.change.lower = dentry;
 	ctx.change.fid = &e->fid;
+	ctx.change.seen = le64_to_cpu(e->seen);
 	if (d_is_reg(dentry) && d_inode(dentry)->i_nlink) {
 		err = mnt_want_write(izo_sb(log->sb)->lower_mnt);
 		if (!err) {

@@ -14,6 +14,7 @@
 
 struct izo_ctx;
 struct izo_log;
+struct izo_recent;
 
 /**
  * struct izo_area - a file of the cache that belongs to the log: of fixed size, all of it written
@@ -84,6 +85,62 @@ struct izo_mark {
 /* A transaction runs, one may be committing; one more is added before the oldest is looked at. */
 #define IZO_MARKS 4
 
+/**
+ * struct izo_peer - how far a replica's log has been applied here; as struct izo_rcvd_slot
+ * @replica: UUID
+ * @epoch: life of its log
+ * @recno: number of the last record whose outcome is stored
+ * @offset: end of that record
+ * @outcome: of that record
+ * @flags: IZO_RCVD_*
+ */
+struct izo_peer {
+	uuid_t replica;
+	u64 epoch;
+	u64 recno;
+	u64 offset;
+	u32 outcome;
+	u32 flags;
+};
+
+/**
+ * struct izo_remote - a peer's record being applied
+ * @head: the record, judged
+ * @attr: its ATTR, or NULL
+ * @place: its PLACE or HINT, or NULL
+ * @to: its TO, or NULL
+ * @other: its REPLACED, or NULL
+ * @whiteout: its WHITEOUT, or NULL
+ * @forward: it is recorded in our log too
+ * @batch: number of the batch, never 0
+ * @next: the peer's position once it is applied
+ * @names: of a CLOSE: how many names get the new body
+ * @inexact: why an attribute could not be set as the record says: negative errno, or 0
+ * @recno: its number in our log, if it is recorded
+ */
+struct izo_remote {
+	const struct izo_kml_head *head;
+	const struct izo_kml_attr *attr;
+	const struct izo_kml_place *place;
+	const struct izo_kml_place *to;
+	const struct izo_kml_other *other;
+	const struct izo_kml_whiteout *whiteout;
+	bool forward;
+	u64 batch;
+	struct izo_peer next;
+	unsigned int names;
+	int inexact;
+	u64 recno;
+};
+
+/* Something that a record is about: an object with IZO_ASPECT_* of it, or a name; NULL if not. */
+struct izo_recent_key {
+	const struct inode *inode;
+	u32 aspects;
+	const struct inode *dir;
+	const struct qstr *name;
+};
+
 enum izo_log_state {
 	IZO_LOG_FAILED,		/* a record could not be written: the fileset is read-only */
 	IZO_LOG_OVERFLOW,	/* changes are not recorded any more */
@@ -101,6 +158,7 @@ enum izo_log_state {
  * @control: the file kml
  * @lml: the file lml
  * @rcvd: the file last_rcvd
+ * @table: the file replicas
  * @base: on a clone, the open table of the objects it was copied with; else NULL
  * @fileset: UUID
  * @replica: UUID
@@ -130,6 +188,17 @@ enum izo_log_state {
  * @room: waiters for room that others have been promised
  * @grow_work: makes spare segments
  * @tell_work: waits for the journal and wakes @grew
+ * @recent: the last records, by what they are about
+ * @recent_count: how many there have been
+ * @recent_from: offset in the log from which on @recent has them all
+ * @reint_lock: protects the following; held while a batch is applied, outside of all inode locks
+ * @peers: of which something was applied here
+ * @npeers: how many
+ * @rcvd_serial: of the newest copy of last_rcvd
+ * @rcvd_copy: which one that is
+ * @rcvd_tid: transaction in which it was written
+ * @batches: how many there have been
+ * @seen: number of the last record of the upstream replica that was applied; no lock
  * @lml_lock: protects the following; nests as @lock does, outside of it
  * @dirty: struct izo_dirty of files whose body may differ from their last CLOSE
  * @ndirty: how many
@@ -148,6 +217,7 @@ struct izo_log {
 	struct izo_area control;
 	struct izo_area lml;
 	struct izo_area rcvd;
+	struct izo_area table;
 	struct file *base;
 	uuid_t fileset;
 	uuid_t replica;
@@ -178,6 +248,18 @@ struct izo_log {
 	wait_queue_head_t room;
 	struct delayed_work grow_work;
 	struct work_struct tell_work;
+	struct izo_recent *recent;
+	u64 recent_count;
+	u64 recent_from;
+
+	struct mutex reint_lock;	/* down to @seen */
+	struct izo_peer *peers;
+	unsigned int npeers;
+	u64 rcvd_serial;
+	unsigned int rcvd_copy;
+	tid_t rcvd_tid;
+	u64 batches;
+	u64 seen;
 
 	struct mutex lml_lock;	/* from here on */
 	struct list_head dirty;
@@ -274,7 +356,27 @@ int izo_log_begin_in(struct izo_ctx *ctx, struct izo_log *log);
 int izo_log_begin(struct izo_ctx *ctx);
 int izo_log_end(struct izo_ctx *ctx, int err);
 
+/* rcvd.c */
+unsigned int izo_rcvd_blocks(const struct izo_log *log);
+struct izo_peer *izo_peer_find(const struct izo_log *log, const uuid_t *replica);
+int izo_rcvd_load(struct izo_log *log);
+int izo_rcvd_store(struct izo_ctx *ctx, const struct izo_peer *to);
+
+/* replicas.c */
+int izo_replica_index(struct izo_log *log, const uuid_t *replica);
+
+/* recent.c */
+int izo_recent_init(struct izo_log *log);
+void izo_recent_exit(struct izo_log *log);
+void izo_recent_note(const struct izo_ctx *ctx, u64 offset, u32 aspects);
+bool izo_recent_changed(struct izo_log *log, u64 since, u64 batch,
+			const struct izo_recent_key *keys, unsigned int nkeys);
+
+/* lower_exact.c */
+void izo_remote_finish(struct izo_ctx *ctx);
+
 /* fid.c */
+void izo_fid_set(struct inode *inode, const struct izo_fid *fid);
 int izo_base_open(struct izo_log *log, struct fs_context *fc);
 bool izo_fid_known(const struct izo_log *log, const struct inode *inode);
 void izo_fid_put_new(const struct izo_log *log, const struct inode *lower, struct izo_fid *fid);
@@ -282,6 +384,7 @@ void izo_fid_put(const struct izo_log *log, const struct inode *inode, struct iz
 int izo_fid_find(struct izo_log *log, struct inode *inode);
 
 /* lml.c */
+bool izo_is_changing(struct inode *inode);
 int izo_body_dirty(struct inode *inode, bool nowait);
 void izo_body_changed(struct inode *inode, loff_t start, loff_t end);
 int izo_body_named(struct inode *inode);

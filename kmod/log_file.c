@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The logs as files: .intermezzo/FILESET/{kml,lml,last_rcvd} for readers.
+ * The logs as files: .intermezzo/FILESET/{kml,lml,last_rcvd,replicas} for readers.
  *
  * In kml a position of the file is an offset of the log, with the stream's header at 0; only what
  * is on the medium can be read. The others are what their blocks hold. The blocks of all of them
@@ -19,7 +19,7 @@ static bool izo_is_log_file(const struct izo_log *log, const struct inode *inode
 	const struct inode *lower = izo_lower(inode);
 
 	return log && (lower == log->control.inode || lower == log->lml.inode ||
-		       lower == log->rcvd.inode);
+		       lower == log->rcvd.inode || lower == log->table.inode);
 }
 
 static struct izo_log *izo_log_of(const struct inode *inode)
@@ -69,11 +69,13 @@ static void izo_log_header(struct izo_log *log, struct izo_kml_header *h)
 static ssize_t izo_log_read_at(struct izo_log *log, const struct inode *inode, void *buf,
 			       size_t len, u64 pos)
 {
-	struct izo_area *area = izo_lower(inode) == log->lml.inode ? &log->lml : &log->rcvd;
+	const struct inode *lower = izo_lower(inode);
+	struct izo_area *area = lower == log->lml.inode ? &log->lml :
+				lower == log->rcvd.inode ? &log->rcvd : &log->table;
 	struct izo_kml_header h;
 	int err;
 
-	if (izo_lower(inode) == log->control.inode) {
+	if (lower == log->control.inode) {
 		if (pos >= sizeof(h))
 			return izo_log_read(log, buf, len, pos);
 		izo_log_header(log, &h);

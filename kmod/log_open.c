@@ -29,6 +29,9 @@
 #define IZO_LML_PART		256
 #define IZO_LML_LEAST		SZ_256K
 #define IZO_LML_MOST		SZ_4M
+/* A copy of last_rcvd: some 50 peers. The table of replicas: some 500. */
+#define IZO_RCVD_LEAST		SZ_4K
+#define IZO_REPLICAS_LEAST	SZ_16K
 #define IZO_LIMIT_PART		8
 #define IZO_LIMIT_LEAST		8	/* segments */
 #define IZO_LIMIT_MOST		SZ_1G
@@ -135,7 +138,9 @@ static int izo_log_begin_epoch(struct izo_log *log, u64 cache_bytes)
 				    izo_part(cache_bytes, IZO_LML_PART, IZO_LML_LEAST,
 					     IZO_LML_MOST), NULL, 0);
 	if (!err)
-		err = izo_area_make(log, IZO_RCVD_NAME, IZO_RCVD_SLOTS * log->block_size, NULL, 0);
+		err = izo_area_make(log, IZO_RCVD_NAME,
+				    IZO_RCVD_COPIES * max(log->block_size, IZO_RCVD_LEAST),
+				    NULL, 0);
 	if (!err)
 		err = izo_area_make(log, IZO_CONTROL_NAME, log->block_size, &c, sizeof(c));
 	if (err)
@@ -280,7 +285,8 @@ static int izo_log_identity(struct izo_log *log, bool is_new, struct fs_context 
 		new.self.index = cpu_to_le16(1);
 		izo_crc_seal(&new.self, sizeof(new.self), &new.self.crc);
 		BUILD_BUG_ON(sizeof(new) != sizeof(head) + sizeof(self));
-		err = izo_area_make(log, IZO_REPLICAS_NAME, log->block_size, &new, sizeof(new));
+		err = izo_area_make(log, IZO_REPLICAS_NAME,
+				    max(log->block_size, IZO_REPLICAS_LEAST), &new, sizeof(new));
 		head = new.head;
 		self = new.self;
 	} else if (!err) {
@@ -324,6 +330,10 @@ static int izo_log_load(struct izo_log *log, struct fs_context *fc)
 	if (!err)
 		err = izo_area_get(log, &log->rcvd, IZO_RCVD_NAME, 0);
 	if (!err)
+		err = izo_rcvd_load(log);
+	if (!err)
+		err = izo_area_get(log, &log->table, IZO_REPLICAS_NAME, 0);
+	if (!err)
 		err = izo_log_find_segments(log, fc);
 	if (!err && list_empty(&log->spare) && log->segments * (u64)log->segment_size < log->limit)
 		err = izo_log_make_spare(log);
@@ -333,6 +343,9 @@ static int izo_log_load(struct izo_log *log, struct fs_context *fc)
 	if (err)
 		return err;
 	log->nslots = log->lml.bytes / sizeof(struct izo_lml_entry);
+	err = izo_recent_init(log);
+	if (err)
+		return err;
 	log->slots = bitmap_zalloc(log->nslots, GFP_KERNEL);
 	log->stale = bitmap_zalloc(log->nslots, GFP_KERNEL);
 	return log->slots && log->stale ? 0 : -ENOMEM;
@@ -375,6 +388,7 @@ static struct izo_log *izo_log_alloc(struct super_block *sb, struct dentry *dir)
 	log->dir = dget(dir);
 	log->block_size = izo_lower_sb(sb)->s_blocksize;
 	mutex_init(&log->lock);
+	mutex_init(&log->reint_lock);
 	mutex_init(&log->lml_lock);
 	INIT_LIST_HEAD(&log->used);
 	INIT_LIST_HEAD(&log->spare);
@@ -474,8 +488,11 @@ void izo_log_close(struct izo_log *log)
 	izo_area_put(log, &log->control);
 	izo_area_put(log, &log->lml);
 	izo_area_put(log, &log->rcvd);
+	izo_area_put(log, &log->table);
 	if (log->base)
 		__fput_sync(log->base);
+	izo_recent_exit(log);
+	kvfree(log->peers);
 	bitmap_free(log->slots);
 	bitmap_free(log->stale);
 	dput(log->dir);

@@ -299,12 +299,6 @@ int izo_lower_set_acl(struct izo_ctx *ctx, struct inode *inode, struct posix_acl
 }
 
 /*
- * Flags that move a file's blocks or switch its journaling mode: the log's blocks are mapped
- * once, and ext4 waits for all handles, ours among them, to switch data journaling.
- */
-#define IZO_FIXED_FSFLAGS (FS_JOURNAL_DATA_FL | FS_EXTENT_FL)
-
-/*
  * Setting the immutable flag writes the file out: before the handle, and with stores through
  * mappings held off, so that nothing is left to write within.
  */

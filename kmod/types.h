@@ -13,6 +13,7 @@
 struct izo_cache_ops;
 struct izo_dirty;
 struct izo_log;
+struct izo_remote;
 struct jbd2_journal_handle;
 
 /* What a lower file system must be called and offer to serve as a cache. */
@@ -150,6 +151,9 @@ struct izo_inode {
  * @value: its new value
  * @size: bytes at @value; of an ACL: that its value takes at most
  * @dirty: of a CLOSE: what changed
+ * @seen: how far the upstream replica's log had been applied when the change began
+ * @to_mtime: modification time of @to_dir before
+ * @remote: the peer's record that is being applied, or NULL: a change of our own
  */
 struct izo_change {
 	u16 op;
@@ -175,6 +179,9 @@ struct izo_change {
 	const void *value;
 	size_t size;
 	const struct izo_dirty *dirty;
+	u64 seen;
+	struct timespec64 to_mtime;
+	struct izo_remote *remote;
 };
 
 /**
@@ -189,8 +196,8 @@ struct izo_change {
  * @size: bytes there
  * @reserved: bytes promised in the log; 0: there were none, the log overflows
  *
- * Every change goes through one izo_do_*() function with a context: a system call's today;
- * reintegration brings contexts of its own.
+ * Every change goes through one izo_do_*() function with a context: a system call's, or that of a
+ * peer's record being applied.
  */
 struct izo_ctx {
 	struct super_block *sb;
@@ -202,6 +209,20 @@ struct izo_ctx {
 	void *buf;
 	size_t size;
 	u32 reserved;
+};
+
+/**
+ * struct izo_new - what is to be made under a name
+ * @mode: type and permissions
+ * @rdev: of a device
+ * @target: of a symbolic link
+ * @excl: the caller wants a new file
+ */
+struct izo_new {
+	umode_t mode;
+	dev_t rdev;
+	const char *target;
+	bool excl;
 };
 
 /* A name in a lower directory whose inode is locked; see izo_name_lock(). */

@@ -18,8 +18,19 @@ bool izo_xattr_is_own(const char *name)
 	return !strncmp(name, IZO_XATTR_OWN, len) && (!name[len] || name[len] == '.');
 }
 
-static int izo_do_setxattr(struct izo_ctx *ctx, struct inode *inode, const char *name,
-			   const void *value, size_t size, int flags)
+/**
+ * izo_do_setxattr - set or remove an extended attribute
+ * @ctx: who asks
+ * @inode: the object, locked
+ * @name: full name
+ * @value: new value, or NULL to remove it
+ * @size: bytes at @value
+ * @flags: XATTR_CREATE, XATTR_REPLACE
+ *
+ * Return: 0 or a negative errno.
+ */
+int izo_do_setxattr(struct izo_ctx *ctx, struct inode *inode, const char *name,
+		    const void *value, size_t size, int flags)
 {
 	int err;
 
@@ -135,8 +146,16 @@ struct posix_acl *izo_get_inode_acl(struct inode *inode, int type, bool rcu)
 	return get_inode_acl(lower, type);
 }
 
-static int izo_do_set_acl(struct izo_ctx *ctx, struct inode *inode, struct posix_acl *acl,
-			  int type)
+/**
+ * izo_do_set_acl - set or remove an ACL
+ * @ctx: who asks
+ * @inode: the object, locked
+ * @acl: new ACL, or NULL to remove it
+ * @type: ACL_TYPE_*
+ *
+ * Return: 0 or a negative errno.
+ */
+int izo_do_set_acl(struct izo_ctx *ctx, struct inode *inode, struct posix_acl *acl, int type)
 {
 	int err;
 

@@ -277,9 +277,9 @@ struct izo_kml_header {
  * On the cache, in .intermezzo/FILESET. All but segments and base are of one or more blocks of the
  * cache, made by writing zeros and changed through the cache's journal only.
  *
- * kml: one struct izo_kml_control. kml.N: segment N. lml: struct izo_lml_entry[]. last_rcvd: one
- * struct izo_rcvd_slot at the start of each block. replicas: a struct izo_replicas and its entries.
- * base: a struct izo_base and its entries.
+ * kml: one struct izo_kml_control. kml.N: segment N. lml: struct izo_lml_entry[]. last_rcvd:
+ * IZO_RCVD_COPIES times the same number of blocks, each copy a struct izo_rcvd_slot[]. replicas: a
+ * struct izo_replicas and its entries, then zeros. base: a struct izo_base and its entries.
  */
 
 /*
@@ -376,9 +376,11 @@ struct izo_lml_entry {
  * @epoch: life of the peer's log
  * @recno: number there of the last record whose outcome is stored
  * @offset: end of that record in the peer's log
- * @serial: larger than in every slot written before; the largest of a peer counts
- * @outcome: what became of the record: 0 applied, else a conflict's code
- * @zero: 0
+ * @serial: of the copy that the slot is in, larger than in every copy written before
+ * @outcome: what became of the record: 0 applied, else IZO_REINT_* or a number of the daemon's
+ * @flags: IZO_RCVD_*
+ *
+ * Slots that are in use come first. The copy with the largest serial counts.
  */
 struct izo_rcvd_slot {
 	__le32 magic;
@@ -389,12 +391,13 @@ struct izo_rcvd_slot {
 	__le64 offset;
 	__le64 serial;
 	__le32 outcome;
-	__le32 zero;
+	__le32 flags;
 	__le64 reserved;	/* 0 */
 };
 
 #define IZO_RCVD_MAGIC		0x44564352	/* "RCVD" */
-#define IZO_RCVD_SLOTS		8		/* blocks of last_rcvd; written in turn */
+#define IZO_RCVD_COPIES		8		/* written in turn */
+#define IZO_RCVD_UPSTREAM	0x0001		/* what is applied is not recorded in our log */
 
 /* The replicas that FIDs speak of; entry K has index K + 1. */
 struct izo_replicas {

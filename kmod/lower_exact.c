@@ -1,0 +1,398 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What a peer's record says of an object is set here exactly, in the transaction that makes it:
+ * whatever the umask, set-group-id directories, default ACLs and the clock have made of it.
+ *
+ * Nothing can be undone within a handle, so what cannot be set is only reported.
+ */
+
+#include <linux/fs.h>	/* the others need it before them */
+#include <linux/fileattr.h>
+#include <linux/posix_acl.h>
+#include <linux/posix_acl_xattr.h>
+#include <linux/quotaops.h>
+#include <linux/slab.h>
+#include <linux/xattr.h>
+#include "intermezzo.h"
+#include "log.h"
+#include "reint.h"
+
+static struct timespec64 izo_time(__le64 seconds, __le32 nsec)
+{
+	return (struct timespec64){ .tv_sec = le64_to_cpu(seconds), .tv_nsec = le32_to_cpu(nsec) };
+}
+
+/**
+ * izo_attr_get - attributes of a record, for setattr
+ * @a: of the record
+ * @type: of the object, S_IFMT
+ * @attr: result
+ */
+void izo_attr_get(const struct izo_kml_attr *a, umode_t type, struct iattr *attr)
+{
+	u32 valid = le32_to_cpu(a->valid);
+
+	*attr = (struct iattr){ .ia_valid = ATTR_FORCE | ATTR_CTIME };
+	/* a symbolic link has all permissions, always */
+	if (valid & IZO_ATTR_MODE && type != S_IFLNK) {
+		attr->ia_valid |= ATTR_MODE;
+		attr->ia_mode = type | (le32_to_cpu(a->mode) & S_IALLUGO);
+	}
+	if (valid & IZO_ATTR_UID) {
+		attr->ia_valid |= ATTR_UID;
+		attr->ia_vfsuid = VFSUIDT_INIT(make_kuid(&init_user_ns, le32_to_cpu(a->uid)));
+	}
+	if (valid & IZO_ATTR_GID) {
+		attr->ia_valid |= ATTR_GID;
+		attr->ia_vfsgid = VFSGIDT_INIT(make_kgid(&init_user_ns, le32_to_cpu(a->gid)));
+	}
+	if (valid & IZO_ATTR_MTIME) {
+		attr->ia_valid |= ATTR_MTIME | ATTR_MTIME_SET;
+		attr->ia_mtime = izo_time(a->mtime, a->mtime_nsec);
+	}
+	if (valid & IZO_ATTR_ATIME) {
+		attr->ia_valid |= ATTR_ATIME | ATTR_ATIME_SET;
+		attr->ia_atime = izo_time(a->atime, a->atime_nsec);
+	}
+}
+
+/**
+ * izo_fileattr_want - flags and project of a record, for fileattr_set
+ * @a: of the record
+ * @fa: what the object has; what the record says of it is changed
+ *
+ * Flags that a user cannot set, and those that move blocks, stay as they are.
+ */
+void izo_fileattr_want(const struct izo_kml_attr *a, struct fileattr *fa)
+{
+	const u32 ours = (FS_FL_USER_MODIFIABLE | FS_PROJINHERIT_FL) & ~IZO_FIXED_FSFLAGS;
+	u32 flags = (fa->flags & ~ours) | (le32_to_cpu(a->fsflags) & ours);
+	u32 projid = fa->fsx_projid;
+
+	if (le32_to_cpu(a->valid) & IZO_ATTR_PROJID)
+		projid = le32_to_cpu(a->projid);
+	fileattr_fill_flags(fa, flags);
+	fa->fsx_projid = projid;
+	fa->fsx_valid = true;
+}
+
+static int izo_set_one_xattr(struct dentry *lower, const struct izo_kml_xattr *x)
+{
+	u32 name_len = le32_to_cpu(x->name_len), size = le32_to_cpu(x->value_len);
+	char *name = kmemdup_nul(x->data, name_len, GFP_NOFS);
+	struct posix_acl *acl;
+	int type, err;
+
+	if (!name)
+		return -ENOMEM;
+	type = posix_acl_type(name);
+	if (izo_xattr_is_own(name)) {
+		err = -EPERM;
+	} else if (type < 0) {
+		err = __vfs_setxattr(&nop_mnt_idmap, lower, d_inode(lower), name,
+				     x->data + name_len, size, 0);
+	} else {
+		acl = posix_acl_from_xattr(&init_user_ns, x->data + name_len, size);
+		err = PTR_ERR_OR_ZERO(acl);
+		if (!err)
+			err = set_posix_acl(&nop_mnt_idmap, lower, type, acl);
+		if (!IS_ERR(acl))
+			posix_acl_release(acl);
+	}
+	kfree(name);
+	return err;
+}
+
+static void izo_note_error(struct izo_remote *m, int err)
+{
+	if (err && !m->inexact)
+		m->inexact = err;
+}
+
+/* ACLs that the directory has given it go; what the record has comes. */
+static void izo_set_birth_xattrs(struct izo_remote *m, struct dentry *lower)
+{
+	struct inode *inode = d_inode(lower);
+	const void *item = NULL;
+	size_t len;
+
+	if (IS_POSIXACL(inode) && !S_ISLNK(inode->i_mode)) {
+		izo_note_error(m, set_posix_acl(&nop_mnt_idmap, lower, ACL_TYPE_ACCESS, NULL));
+		if (S_ISDIR(inode->i_mode))
+			izo_note_error(m, set_posix_acl(&nop_mnt_idmap, lower, ACL_TYPE_DEFAULT,
+							NULL));
+	}
+	while ((item = izo_record_find(m->head, IZO_ITEM_XATTR, item, &len)))
+		izo_note_error(m, izo_set_one_xattr(lower, item));
+	if (le32_to_cpu(m->head->flags) & IZO_KML_XATTRS_CUT)
+		izo_note_error(m, -E2BIG);
+}
+
+static int izo_set_fid(struct dentry *lower, const struct izo_fid *fid)
+{
+	const struct izo_fid_xattr x = {
+		.version = IZO_KML_VERSION,
+		.replica = fid->replica,
+		.generation = fid->generation,
+		.ino = fid->ino,
+	};
+
+	return __vfs_setxattr(&nop_mnt_idmap, lower, d_inode(lower), IZO_FID_XATTR, &x, sizeof(x), 0);
+}
+
+/**
+ * izo_lower_set_mtime - set an object's modification time
+ * @inode: upper inode; its lower one is locked
+ * @mtime: the time
+ *
+ * Return: 0 or a negative errno.
+ */
+int izo_lower_set_mtime(const struct inode *inode, const struct timespec64 *mtime)
+{
+	struct iattr attr = {
+		.ia_valid = ATTR_FORCE | ATTR_CTIME | ATTR_MTIME | ATTR_MTIME_SET,
+		.ia_mtime = *mtime,
+	};
+	struct dentry *lower = izo_lower_dentry(inode);
+	int err;
+
+	if (IS_ERR(lower))
+		return PTR_ERR(lower);
+	err = notify_change(&nop_mnt_idmap, lower, &attr, NULL);
+	dput(lower);
+	return err;
+}
+
+static int izo_set_birth_flags(struct dentry *lower, const struct izo_kml_attr *a)
+{
+	struct inode *inode = d_inode(lower);
+	struct fileattr fa = { };
+	u32 flags, projid;
+	int err;
+
+	if (!S_ISREG(inode->i_mode) && !S_ISDIR(inode->i_mode))
+		return 0;
+	if (!inode->i_op->fileattr_set)
+		return le32_to_cpu(a->valid) & IZO_ATTR_FSFLAGS ? -EOPNOTSUPP : 0;
+	err = izo_get_fileattr(lower, &fa);
+	if (err)
+		return err;
+	flags = fa.flags;
+	projid = fa.fsx_projid;
+	izo_fileattr_want(a, &fa);
+	if (fa.flags == flags && fa.fsx_projid == projid)
+		return 0;
+	return inode->i_op->fileattr_set(&nop_mnt_idmap, lower, &fa);
+}
+
+/* The flags last: an immutable object takes nothing more. */
+static void izo_set_birth(struct izo_remote *m, struct dentry *lower, const struct izo_fid *fid,
+			  const struct izo_kml_attr *a)
+{
+	struct inode *inode = d_inode(lower);
+	struct iattr attr;
+
+	/* nobody can have it yet; to wait for the lock within a handle would be wrong */
+	if (WARN_ON_ONCE(!inode_trylock(inode))) {
+		izo_note_error(m, -EAGAIN);
+		return;
+	}
+	izo_note_error(m, izo_set_fid(lower, fid));
+	izo_set_birth_xattrs(m, lower);
+	izo_attr_get(a, inode->i_mode & S_IFMT, &attr);
+	izo_note_error(m, notify_change(&nop_mnt_idmap, lower, &attr, NULL));
+	izo_note_error(m, izo_set_birth_flags(lower, a));
+	inode_unlock(inode);
+}
+
+/* A directory's time is its newest name's, whichever replica's: in every order the same. */
+static int izo_set_dir_time(const struct inode *dir, const struct timespec64 *before,
+			    const struct izo_kml_place *place)
+{
+	struct timespec64 theirs = izo_time(place->mtime, place->mtime_nsec);
+
+	return izo_lower_set_mtime(dir, timespec64_compare(before, &theirs) > 0 ? before :
+								&theirs);
+}
+
+/* A directory that got another parent: locked, and written by that. */
+static int izo_set_moved_time(const struct inode *inode, __le64 seconds, __le32 nsec)
+{
+	struct timespec64 mtime = izo_time(seconds, nsec);
+
+	return S_ISDIR(inode->i_mode) ? izo_lower_set_mtime(inode, &mtime) : 0;
+}
+
+static void izo_finish_rename(struct izo_change *c, struct izo_remote *m)
+{
+	if (c->flags & IZO_KML_WHITEOUT && c->lower)
+		izo_set_birth(m, c->lower, &m->whiteout->fid, &m->whiteout->attr);
+	if (c->dir == c->to_dir)
+		return;
+	if (m->attr && le32_to_cpu(m->attr->valid) & IZO_ATTR_MTIME)
+		izo_note_error(m, izo_set_moved_time(c->object, m->attr->mtime,
+						     m->attr->mtime_nsec));
+	if (c->flags & IZO_KML_EXCHANGE)
+		izo_note_error(m, izo_set_moved_time(c->replaced, m->other->mtime,
+						     m->other->mtime_nsec));
+	izo_note_error(m, izo_set_dir_time(c->to_dir, &c->to_mtime, m->to));
+}
+
+/**
+ * izo_remote_finish - a peer's record was applied: make it exact
+ * @ctx: with its handle; what the change needs is locked
+ *
+ * ctx->change.remote->inexact says what could not be set.
+ */
+void izo_remote_finish(struct izo_ctx *ctx)
+{
+	struct izo_change *c = &ctx->change;
+	struct izo_remote *m = c->remote;
+
+	switch (c->op) {
+	case IZO_KML_CREATE:
+	case IZO_KML_MKDIR:
+	case IZO_KML_MKNOD:
+	case IZO_KML_SYMLINK:
+		izo_set_birth(m, c->lower, &m->head->object, m->attr);
+		break;
+	case IZO_KML_RENAME:
+		izo_finish_rename(c, m);
+		break;
+	default:
+		break;
+	}
+	if (c->dir && c->name)
+		izo_note_error(m, izo_set_dir_time(c->dir, &c->dir_mtime, m->place));
+}
+
+/* Copy what is not the kernel's own; ACLs among them. */
+static int izo_copy_xattr(struct dentry *from, struct dentry *to, const char *name, void *value)
+{
+	ssize_t size = izo_get_xattr(from, name, value, XATTR_SIZE_MAX);
+	int type = posix_acl_type(name), err;
+	struct posix_acl *acl;
+
+	if (size < 0)
+		return size == -ENODATA ? 0 : size;
+	if (type < 0)
+		return __vfs_setxattr(&nop_mnt_idmap, to, d_inode(to), name, value, size, 0);
+	acl = posix_acl_from_xattr(&init_user_ns, value, size);
+	err = PTR_ERR_OR_ZERO(acl);
+	if (!err) {
+		err = set_posix_acl(&nop_mnt_idmap, to, type, acl);
+		posix_acl_release(acl);
+	}
+	return err;
+}
+
+static int izo_copy_xattrs(struct dentry *from, struct dentry *to)
+{
+	char *list = kvmalloc(XATTR_LIST_MAX, GFP_KERNEL);
+	void *value = kvmalloc(XATTR_SIZE_MAX, GFP_KERNEL);
+	ssize_t bytes = -ENOMEM;
+	int err = 0;
+
+	if (list && value)
+		bytes = izo_list_xattrs(from, list, XATTR_LIST_MAX);
+	for (char *name = list; name < list + bytes && !err; name += strlen(name) + 1)
+		if (!izo_xattr_is_own(name))
+			err = izo_copy_xattr(from, to, name, value);
+	kvfree(value);
+	kvfree(list);
+	return bytes < 0 ? bytes : err;
+}
+
+static int izo_copy_owner_and_times(struct izo_step *step, struct dentry *from, struct dentry *to)
+{
+	const struct inode *like = d_inode(from);
+	struct iattr attr;
+	int err;
+
+	/* the body's time is the record's */
+	izo_attr_get(step->remote.attr, S_IFREG, &attr);
+	attr.ia_valid &= ~(ATTR_UID | ATTR_GID | ATTR_MODE | ATTR_ATIME | ATTR_ATIME_SET);
+	attr.ia_valid |= ATTR_UID | ATTR_GID | ATTR_MODE | ATTR_ATIME | ATTR_ATIME_SET;
+	attr.ia_vfsuid = VFSUIDT_INIT(like->i_uid);
+	attr.ia_vfsgid = VFSGIDT_INIT(like->i_gid);
+	attr.ia_mode = like->i_mode;
+	attr.ia_atime = inode_get_atime(like);
+	err = dquot_initialize(d_inode(to));
+	return err ? err : notify_change(&nop_mnt_idmap, to, &attr, NULL);
+}
+
+static int izo_copy_flags(struct dentry *from, struct dentry *to)
+{
+	struct fileattr fa = { }, now = { };
+	int err = izo_get_fileattr(from, &fa);
+
+	if (err || !d_inode(to)->i_op->fileattr_set)
+		return err == -ENOIOCTLCMD ? 0 : err;
+	err = izo_get_fileattr(to, &now);
+	if (err || (now.flags == fa.flags && now.fsx_projid == fa.fsx_projid))
+		return err;
+	return d_inode(to)->i_op->fileattr_set(&nop_mnt_idmap, to, &fa);
+}
+
+/**
+ * izo_lower_become - give a nameless file all that another has but its body
+ * @step: the CLOSE that the body came with
+ * @inode: upper inode of the file, locked
+ * @like: upper inode of the other, locked
+ *
+ * In transactions of their own: until it has a name it is nothing to anybody.
+ *
+ * Context: freezing of the cache is held off; no handle.
+ * Return: 0 or a negative errno.
+ */
+int izo_lower_become(struct izo_step *step, struct inode *inode, const struct inode *like)
+{
+	struct dentry *from = izo_lower_dentry(like), *to = izo_lower_dentry(inode);
+	int err;
+
+	err = IS_ERR(from) ? PTR_ERR(from) : PTR_ERR_OR_ZERO(to);
+	if (!err) {
+		inode_lock(d_inode(to));
+		err = izo_set_fid(to, &step->remote.head->object);
+		if (!err)
+			err = izo_copy_xattrs(from, to);
+		if (!err)
+			err = izo_copy_owner_and_times(step, from, to);
+		if (!err)
+			err = izo_copy_flags(from, to);
+		inode_unlock(d_inode(to));
+	}
+	if (!IS_ERR(from))
+		dput(from);
+	if (!IS_ERR(to))
+		dput(to);
+	return err;
+}
+
+/**
+ * izo_lower_take_name - let one file take another's name, within a handle
+ * @new: lower dentry of the file; both inodes are locked
+ * @n: the name; its directory is locked
+ *
+ * The place that the old entry leaves is enough for the new one.
+ *
+ * Return: 0; or a negative errno, with the name perhaps gone.
+ */
+int izo_lower_take_name(struct dentry *new, struct izo_name *n)
+{
+	struct inode *dir = d_inode(n->dir);
+	struct dentry *fresh = d_alloc(n->dir, &n->child->d_name);
+	int err;
+
+	if (!fresh)
+		return -ENOMEM;
+	err = dir->i_op->unlink(dir, n->child);
+	if (!err) {
+		d_drop(n->child);
+		err = dir->i_op->link(new, dir, fresh);
+	}
+	if (!err)
+		d_rehash(fresh);
+	dput(fresh);
+	return err;
+}

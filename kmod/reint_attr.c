@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Attributes, extended attributes and ACLs set as a peer's record says. */
+
+#include <linux/fs.h>	/* the others need it before them */
+#include <linux/fileattr.h>
+#include <linux/filelock.h>
+#include <linux/fsnotify.h>
+#include <linux/posix_acl.h>
+#include <linux/posix_acl_xattr.h>
+#include <linux/slab.h>
+#include <linux/xattr.h>
+#include "intermezzo.h"
+#include "log.h"
+#include "reint.h"
+
+/* Find the object, lock it, see whether it may be changed. */
+static int izo_object_enter(struct izo_step *step, u32 aspects, struct dentry **object)
+{
+	struct izo_recent_key key = { .aspects = aspects | IZO_ASPECT_EXISTENCE };
+	int err = izo_reint_find_object(step, object);
+
+	if (err)
+		return err;
+	key.inode = d_inode(*object);
+	inode_lock(d_inode(*object));
+	if (!key.inode->i_nlink)
+		err = IZO_REINT_MISSING;
+	else if (izo_reint_changed(step, &key, 1))
+		err = IZO_REINT_CHANGED;
+	if (!err && !S_ISDIR(key.inode->i_mode))
+		err = try_break_deleg(d_inode(*object), NULL);
+	if (!err)
+		return 0;
+	inode_unlock(d_inode(*object));
+	dput(*object);
+	return err;
+}
+
+static void izo_object_leave(struct dentry *object)
+{
+	inode_unlock(d_inode(object));
+	dput(object);
+}
+
+/* What only the flags forbid is no error of the cache. */
+static int izo_as_answer(const struct dentry *object, int err)
+{
+	if (err == -EPERM && (IS_IMMUTABLE(d_inode(object)) || IS_APPEND(d_inode(object))))
+		return IZO_REINT_REFUSED;
+	return err == -EOPNOTSUPP ? IZO_REINT_REFUSED : err;
+}
+
+static int izo_set_flags(struct izo_ctx *ctx, struct dentry *object, const struct izo_kml_attr *a)
+{
+	struct fileattr fa = { };
+	int err = izo_lower_fileattr_get(d_inode(object), &fa);
+
+	if (err)
+		return err == -ENOIOCTLCMD ? IZO_REINT_REFUSED : err;
+	izo_fileattr_want(a, &fa);
+	return izo_do_fileattr_set(ctx, object, &fa);
+}
+
+static int izo_setattr_locked(struct izo_step *step, struct dentry *object)
+{
+	const struct izo_kml_attr *a = step->remote.attr;
+	const struct inode *inode = d_inode(object);
+	struct iattr attr;
+	struct izo_ctx ctx;
+	int err;
+
+	izo_ctx_remote(&ctx, step);
+	ctx.change.hint = object;
+	if (le32_to_cpu(a->valid) & (IZO_ATTR_FSFLAGS | IZO_ATTR_PROJID))
+		return izo_set_flags(&ctx, object, a);
+	if (IS_IMMUTABLE(inode) || IS_APPEND(inode))
+		return IZO_REINT_REFUSED;
+	izo_attr_get(a, inode->i_mode & S_IFMT, &attr);
+	err = izo_do_setattr(&ctx, object, &attr);
+	if (!err)
+		fsnotify_change(object, attr.ia_valid);
+	return err;
+}
+
+/**
+ * izo_reint_setattr - SETATTR
+ * @step: the operation
+ *
+ * Return: see reint.h.
+ */
+int izo_reint_setattr(struct izo_step *step)
+{
+	u32 times = IZO_ATTR_MTIME | IZO_ATTR_ATIME | IZO_ATTR_CTIME;
+	bool only_times = !(le32_to_cpu(step->remote.attr->valid) & ~times);
+	struct dentry *object;
+	int err = izo_object_enter(step, only_times ? 0 : IZO_ASPECT_ATTR, &object);
+
+	if (err)
+		return err;
+	err = izo_as_answer(object, izo_setattr_locked(step, object));
+	izo_object_leave(object);
+	return err;
+}
+
+static int izo_set_acl_of(struct izo_ctx *ctx, struct dentry *object, int type,
+			  const void *value, u32 size)
+{
+	struct posix_acl *acl = size ? posix_acl_from_xattr(&init_user_ns, value, size) : NULL;
+	int err = PTR_ERR_OR_ZERO(acl);
+
+	if (err)
+		return IZO_REINT_REFUSED;
+	err = izo_do_set_acl(ctx, d_inode(object), acl, type);
+	posix_acl_release(acl);
+	return err;
+}
+
+static int izo_setxattr_locked(struct izo_step *step, struct dentry *object, const char *name,
+			       const void *value, u32 size)
+{
+	bool removes = le16_to_cpu(step->remote.head->op) == IZO_KML_REMOVEXATTR;
+	int type = posix_acl_type(name), err;
+	struct izo_ctx ctx;
+
+	izo_ctx_remote(&ctx, step);
+	ctx.change.hint = object;
+	if (type >= 0)
+		err = izo_set_acl_of(&ctx, object, type, value, removes ? 0 : size);
+	else
+		err = izo_do_setxattr(&ctx, d_inode(object), name, removes ? NULL : value, size,
+				      0);
+	if (err == -ENODATA)
+		return IZO_REINT_MISSING;
+	if (!err)
+		fsnotify_xattr(object);
+	return err;
+}
+
+/**
+ * izo_reint_setxattr - SETXATTR, REMOVEXATTR
+ * @step: the operation
+ *
+ * Return: see reint.h.
+ */
+int izo_reint_setxattr(struct izo_step *step)
+{
+	const struct izo_kml_xattr *x;
+	struct dentry *object;
+	size_t len;
+	char *name;
+	int err;
+
+	x = izo_record_find(step->remote.head, IZO_ITEM_XATTR, NULL, &len);
+	name = kmemdup_nul(x->data, le32_to_cpu(x->name_len), GFP_KERNEL);
+	if (!name)
+		return -ENOMEM;
+	/* identities are ours to give */
+	err = izo_xattr_is_own(name) ? IZO_REINT_REFUSED :
+	      izo_object_enter(step, posix_acl_type(name) < 0 ? IZO_ASPECT_XATTR : IZO_ASPECT_ATTR,
+			       &object);
+	if (!err) {
+		err = izo_as_answer(object,
+				    izo_setxattr_locked(step, object, name,
+							x->data + le32_to_cpu(x->name_len),
+							le32_to_cpu(x->value_len)));
+		izo_object_leave(object);
+	}
+	kfree(name);
+	return err;
+}

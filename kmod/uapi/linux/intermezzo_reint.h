@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+/*
+ * Reintegration: a peer's records are applied here, each together with how far that peer's log has
+ * been applied, in one transaction of the cache. docs/reintegration.md has the rules.
+ *
+ * Fields are in the byte order of the machine; fields and flags that are not named are 0, and
+ * anything else is refused.
+ */
+#ifndef _UAPI_LINUX_INTERMEZZO_REINT_H
+#define _UAPI_LINUX_INTERMEZZO_REINT_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+#define IZO_REINT_VERSION	1
+
+/* How an operation refers to an object here. */
+#define IZO_REF_NONE		0
+#define IZO_REF_ROOT		1	/* of the fileset */
+#define IZO_REF_HANDLE		2	/* @ino and @generation */
+#define IZO_REF_RESULT		3	/* what operation @ino of this batch has made, or its new body */
+
+/*
+ * struct izo_ref - an object here
+ * @kind: IZO_REF_*
+ * @generation: of the inode; never 0
+ * @ino: its number
+ * @parent_ino: a directory that it is believed to be in, or 0: the root; with a name only
+ * @parent_generation: of that directory
+ * @name: where its name there begins, in bytes from the operation's first
+ * @name_len: bytes of the name, 0: none is known
+ *
+ * The name is a hint that spares a search: what it stands for is checked against the handle. A
+ * regular file that nobody has in use cannot be found without one.
+ */
+struct izo_ref {
+	__u32 kind;
+	__u32 generation;
+	__u64 ino;
+	__u64 parent_ino;
+	__u32 parent_generation;
+	__u16 name;
+	__u16 name_len;
+};
+
+#define IZO_OP_SKIP	0x0001	/* apply nothing: store @outcome and go on behind the record */
+
+/*
+ * struct izo_reint_op - one record of the peer's
+ * @size: of the operation with its names and record, in bytes, a multiple of 8
+ * @record: where the record begins, in bytes from here, a multiple of 8
+ * @flags: IZO_OP_*
+ * @outcome: of a skipped record: what became of it, a number of the caller's above 255
+ * @object: what the record is about; NONE if it makes it
+ * @dir: the directory of the record's PLACE
+ * @to: the directory of the record's TO
+ * @replaced: what the record says stood at TO
+ * @body: of a CLOSE: descriptor of the new body, a file opened with O_TMPFILE on the same mount in a
+ *	shared directory; else 0
+ * @nnames: of a CLOSE: names that the object has here, all of them, at most IZO_REINT_NAMES_MAX
+ * @names: where they begin, in bytes from here, a multiple of 8: struct izo_ref, each a directory
+ *	with a name in it
+ * @zero: 0
+ *
+ * The record is as in the peer's log, but that replicas have their indices of this replica's table
+ * and the checksum is made anew.
+ */
+struct izo_reint_op {
+	__u32 size;
+	__u32 record;
+	__u32 flags;
+	__u32 outcome;
+	__s32 body;
+	__u32 nnames;
+	__u32 names;
+	__u32 zero;
+	struct izo_ref object;
+	struct izo_ref dir;
+	struct izo_ref to;
+	struct izo_ref replaced;
+};
+
+#define IZO_REINT_NAMES_MAX	64
+
+/* What became of an operation. From IZO_REINT_EXISTS on nothing was done and the batch ends. */
+#define IZO_REINT_APPLIED	0
+#define IZO_REINT_ALREADY	1	/* it was, before this batch */
+#define IZO_REINT_SKIPPED	2
+#define IZO_REINT_INEXACT	3	/* applied, but not all attributes could be set: @error */
+#define IZO_REINT_EXISTS	16	/* the name to be made is taken: @ino */
+#define IZO_REINT_MISSING	17	/* the name, object or attribute is not there */
+#define IZO_REINT_OTHER		18	/* the name stands for another object: @ino */
+#define IZO_REINT_TYPE		19	/* a directory where none may be, or the reverse */
+#define IZO_REINT_NOT_EMPTY	20	/* the directory to be removed or replaced is not empty */
+#define IZO_REINT_MOUNTED	21	/* something is mounted there */
+#define IZO_REINT_ANCESTRY	22	/* a directory would come to lie within itself */
+#define IZO_REINT_CLASS		23	/* the name is this machine's own */
+#define IZO_REINT_REFUSED	24	/* immutable, append-only, too many links, an attribute of ours */
+#define IZO_REINT_CHANGED	25	/* changed here since @decided: decide again */
+#define IZO_REINT_NEED_NAME	26	/* the object was not found by what was given */
+#define IZO_REINT_BUSY		27	/* the file is open for writing here, or mapped so */
+#define IZO_REINT_STOPPED	64	/* @error: no space, I/O error, read-only, frozen; try again later */
+
+/*
+ * struct izo_reint_result - what became of one operation
+ * @code: IZO_REINT_*
+ * @error: 0 or a negative errno
+ * @ino: handle of the object that was made (of a RENAME: the whiteout), or has a new body, or is in
+ *	the way
+ * @generation: of that inode
+ * @zero: 0
+ * @recno: number of the record here, if the batch is forwarded
+ */
+struct izo_reint_result {
+	__u32 code;
+	__s32 error;
+	__u64 ino;
+	__u32 generation;
+	__u32 zero;
+	__u64 recno;
+};
+
+#define IZO_REINT_FORWARD	0x0001	/* others learn of it from here: record it in our log */
+
+#define IZO_REINT_OPS_MAX	1024
+#define IZO_REINT_BYTES_MAX	(4 << 20)
+
+/*
+ * struct izo_reint - a batch, for IZO_IOC_REINT
+ * @version: IZO_REINT_VERSION
+ * @size: of this structure
+ * @flags: IZO_REINT_FORWARD
+ * @count: operations, at most IZO_REINT_OPS_MAX
+ * @ops: address of the operations, one behind the other
+ * @bytes: of all operations, at most IZO_REINT_BYTES_MAX
+ * @done: result: operations whose outcome is stored; the next one, if any, has ended the batch
+ * @results: address of @count struct izo_reint_result; filled in for those done, and one more
+ * @peer: UUID of the replica whose log it is
+ * @epoch: life of that log
+ * @decided: offset in our log up to which the caller has seen what was changed here
+ *
+ * Records of a log come one after the other: the first is number 1, or follows what
+ * IZO_IOC_REINT_POSITION has set. One that was applied before is passed over.
+ */
+struct izo_reint {
+	__u32 version;
+	__u32 size;
+	__u32 flags;
+	__u32 count;
+	__u64 ops;
+	__u32 bytes;
+	__u32 done;
+	__u64 results;
+	__u8 peer[16];
+	__u64 epoch;
+	__u64 decided;
+};
+
+/*
+ * struct izo_position - how far a peer's log has been applied here
+ * @version: IZO_REINT_VERSION
+ * @index: in our table of replicas: result
+ * @replica: UUID of the peer
+ * @epoch: life of its log
+ * @recno: number of the last record whose outcome is stored
+ * @offset: end of that record
+ *
+ * IZO_IOC_REINT_POSITION sets it, for a replica that begins with a copy of the peer's tree, and for
+ * a new life of the peer's log; it never goes back in the same one. With @epoch 0 nothing is set
+ * but the peer's index, for records of it that others forward.
+ */
+struct izo_position {
+	__u16 version;
+	__u16 index;
+	__u32 zero;
+	__u8 replica[16];
+	__u64 epoch;
+	__u64 recno;
+	__u64 offset;
+};
+
+/* On the root directory of a mount, by CAP_SYS_ADMIN. */
+#define IZO_IOC_REINT		_IOWR('z', 0x22, struct izo_reint)
+#define IZO_IOC_REINT_POSITION	_IOWR('z', 0x23, struct izo_position)
+
+#endif /* _UAPI_LINUX_INTERMEZZO_REINT_H */
