@@ -14,6 +14,7 @@ REPLICAS, REPLICA = struct.Struct("<8sII16sHHI16x"), struct.Struct("<16sHHI8x")
 BASE, BASE_ENTRY = struct.Struct("<8sIIQQ"), struct.Struct("<IHH")
 FID_XATTR, FID_XATTR_NAME = struct.Struct("<BBHIQ"), "trusted.izo"
 PEER, SELF = 1, 2
+REPLICAS_SIZE = 16384
 
 
 def replicas(self_index: int = SELF, count: int = 2) -> bytes:
@@ -24,7 +25,7 @@ def replicas(self_index: int = SELF, count: int = 2) -> bytes:
     for index in range(1, count + 1):
         who = uuid.UUID(int=1000 + index).bytes
         data += REPLICA.pack(who, index, 0, crc32c(REPLICA.pack(who, index, 0, 0)))
-    return data
+    return data.ljust(REPLICAS_SIZE, b"\0")
 
 
 def base(entries: list[tuple[int, int]], count: int | None = None) -> bytes:

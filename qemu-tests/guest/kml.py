@@ -233,6 +233,22 @@ def decode(data: bytes, at: int, offset: int, epoch: int) -> tuple[Record | None
     return record, length
 
 
+def reseal(record: bytes) -> bytes:
+    """A record that was changed, with its checksum made anew."""
+    return record[:8] + struct.pack("<I", _crc_without(record, 8)) + record[12:]
+
+
+def _slots(copy: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Peers, their positions and the serial, in one copy of last_rcvd."""
+    for at in range(0, len(copy) - RCVD_SLOT.size + 1, RCVD_SLOT.size):
+        slot = copy[at:at + RCVD_SLOT.size]
+        magic, crc, replica, _, recno, _, serial, _, _ = RCVD_SLOT.unpack(slot)
+        if magic == RCVD_MAGIC and crc == _crc_without(slot, 4):
+            yield replica, recno, serial
+        elif slot.strip(b"\0"):
+            raise Corrupt(f"last_rcvd at {at}")
+
+
 @dataclass
 class Log:
     """A log's bytes from its oldest record on, and what its cache lists beside it."""
@@ -245,6 +261,12 @@ class Log:
     received: list[tuple[bytes, int, int]] = field(default_factory=list)
     overflow: bool = False
     end: int = 0
+    replica: bytes = b""
+
+    @property
+    def end_of_committed(self) -> int:
+        """Offset behind all that was read, fillers among it."""
+        return self.first + len(self.data)
 
     def records(self) -> Iterator[Record]:
         """All records; afterwards `end` is where the log ends. What is no record ends it."""
@@ -270,7 +292,7 @@ class Log:
         fd = os.open(f"{folder}/kml", os.O_RDONLY)
         try:
             os.fsync(fd)
-            (magic, version, length, crc, index, _, _, flags, _, _, epoch, first,
+            (magic, version, length, crc, index, _, _, flags, _, replica, epoch, first,
              first_recno) = HEADER.unpack(os.pread(fd, HEADER.size, 0))
             if (magic, version, length) != (HEADER_MAGIC, 1, HEADER.size):
                 raise Corrupt(f"header {magic!r} version {version}")
@@ -281,7 +303,7 @@ class Log:
                 data += part
         finally:
             os.close(fd)
-        log = cls(epoch, index, first, first_recno, bytes(data), overflow=bool(flags & 1))
+        log = cls(epoch, index, first, first_recno, bytes(data), overflow=bool(flags & 1), replica=replica)
         log.read_lists(folder)
         return log
 
@@ -332,10 +354,10 @@ class Log:
                 self.listed.append(_fid(*fid))
         with open(f"{folder}/last_rcvd", "rb") as stream:
             content = stream.read()
-        for at in range(0, len(content), len(content) // 8):
-            slot = content[at:at + RCVD_SLOT.size]
-            magic, crc, replica, _, recno, _, serial, _, _ = RCVD_SLOT.unpack(slot)
-            if magic == RCVD_MAGIC and crc == _crc_without(slot, 4):
-                self.received.append((replica, recno, serial))
-            elif slot.strip(b"\0"):
-                raise Corrupt(f"last_rcvd at {at}")
+        newest: tuple[int, list[tuple[bytes, int, int]]] = (0, [])
+        copy_size = len(content) // 8
+        for copy in range(8):
+            slots = list(_slots(content[copy * copy_size:(copy + 1) * copy_size]))
+            if slots and slots[0][2] > newest[0]:
+                newest = (slots[0][2], slots)
+        self.received = newest[1]

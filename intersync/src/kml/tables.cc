@@ -11,6 +11,9 @@ namespace {
 
 using Buffer = std::vector<std::byte>;
 
+/// The table of replicas is as large as the kernel makes it, or a multiple.
+constexpr std::size_t kReplicasUnit = 16384;
+
 /// The checksum of the structure of type T at `at`, whose own field is taken as 0.
 template <typename T>
 std::uint32_t crc_at(Bytes bytes, std::size_t at) {
@@ -119,6 +122,8 @@ std::vector<std::byte> encode(const Replicas& replicas) {
     append(out, entry);
     seal<izo_replica>(out, at, sizeof(entry));
   }
+  // whole blocks of any cache, with room for the replicas that the kernel adds
+  out.resize((out.size() / kReplicasUnit + 1) * kReplicasUnit);
   return out;
 }
 
