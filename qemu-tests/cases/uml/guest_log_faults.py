@@ -5,46 +5,21 @@ from __future__ import annotations
 
 import copy
 import errno
-import fcntl
 import mmap
 import os
-import struct
 import time
-from typing import Callable, NamedTuple
+from typing import Callable
 
 from guest import clone
 from guest.disks import check_ext, debugfs_write, fill, make_ext4, run
 from guest.expect import equal, errno_of, expect_errno, intermezzo_only, provokes, wait_until
 from guest.kernel_log import KernelLog
 from guest.kml import RECOVERED, Log
+from guest.log_info import FAILED, JOURNALED, OVERFLOW, flags_of, info, wait_for_spares
 from guest.mounting import mount_old, refusal, remount_old, umount
 from guest.replay import check, fid_of, snapshot
 from guest.subject import FILESET, mount_point, mounted
 from guest.syscalls import RENAME_EXCHANGE, link_open_file, rename, syncfs
-
-KML_INFO = 0x80787a20
-OVERFLOW, JOURNALED, FAILED = 0x1, 0x100, 0x200
-
-
-class Info(NamedTuple):
-    """What IZO_IOC_KML_INFO says of the log, or some of it."""
-    flags: int
-    capacity: int
-
-
-def info(root: str) -> Info:
-    """Ask the log."""
-    fd = os.open(f"{root}/.intermezzo/rootset/kml", os.O_RDONLY)
-    try:
-        answer = fcntl.ioctl(fd, KML_INFO, bytes(120))
-    finally:
-        os.close(fd)
-    return Info(*struct.unpack_from("=I", answer, 4), *struct.unpack_from("=Q", answer, 88))
-
-
-def flags_of(root: str) -> int:
-    """The flags of that."""
-    return info(root).flags
 
 
 def said_by_us(log: KernelLog) -> list[str]:
@@ -425,7 +400,7 @@ def test_files_of_the_log_that_no_kernel_made(disk: str) -> None:
     make_ext4(disk, size="32M")
     with mounted(disk, FILESET) as root:
         os.mkdir(f"{root}/d")
-        wait_until(lambda: info(root).capacity >= 3 << 18, "two spare segments")
+        wait_for_spares(root)
     for name, size, words in (("kml", 4 << 30, ("error -27",)), ("lml", 4 << 30, ("error -27",)),
                               ("kml.1", 0, ("kml.1", "missing or has the wrong size")),
                               ("replicas", 0, ("replicas is damaged",))):

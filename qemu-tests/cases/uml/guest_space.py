@@ -12,7 +12,8 @@ import struct
 
 from guest.disks import check_ext, fill, make_ext4
 from guest.expect import as_user, equal, errno_of, expect_errno, provokes, wait_until
-from guest.subject import FILESET, mounted
+from guest.log_info import wait_for_spares
+from guest.subject import FILESET, IS_INTERMEZZO, mounted
 from guest.syscalls import call, fallocate, syncfs
 
 Q_GETQUOTA, Q_SETQUOTA, Q_SYNC = 0x800007, 0x800008, 0x800001
@@ -119,73 +120,95 @@ def free_blocks(where: str) -> int:
     return os.statvfs(where).f_bfree
 
 
+class FreeSpace:
+    """How many blocks are taken since the log had all its files."""
+
+    def __init__(self, where: str) -> None:
+        if IS_INTERMEZZO:
+            wait_for_spares(where)
+        self._where = where
+        self._start = free_blocks(where)
+
+    def taken(self) -> int:
+        """Blocks that are not free any more."""
+        return self._start - free_blocks(self._where)
+
+    def wait_below(self, blocks: int, what: str) -> None:
+        """Not all that is freed is free at once; says how many are left if it never is."""
+        try:
+            wait_until(lambda: self.taken() < blocks, what)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {self.taken()} blocks are taken, expected less than {blocks}") \
+                from error
+
+
 def test_deleted_file_gives_its_space_back_at_close(disk: str, where: str) -> None:
     """df shows the space of a deleted open file again as soon as it is closed; a nameless file likewise."""
     make_ext4(disk, "-b", "4096")
     with mounted(disk, FILESET, where=where):
-        start = free_blocks(where)
+        space = FreeSpace(where)
         for named in (True, False):
             flags = os.O_CREAT | os.O_RDWR if named else os.O_TMPFILE | os.O_RDWR
             fd = os.open(f"{where}/f" if named else where, flags)
             os.write(fd, bytes(8 << 20))
             if named:
                 os.unlink(f"{where}/f")
-            taken = start - free_blocks(where)
+            taken = space.taken()
             if taken < 2000:
                 raise AssertionError(f"named={named}: an 8 MiB file without a name takes {taken} blocks")
             second = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY)
             os.close(fd)
-            equal(start - free_blocks(where) >= 2000, True, f"named={named}: still taken by the second open")
+            equal(space.taken() >= 2000, True, f"named={named}: still taken by the second open")
             os.close(second)
-            wait_until(lambda: start - free_blocks(where) < 20, f"named={named}: space back after the close")
+            space.wait_below(20, f"named={named}: space back after the close")
 
 
 def test_deleted_mapped_file_gives_its_space_back(disk: str, where: str) -> None:
     """A deleted file whose last user is a mapping is freed at munmap."""
     make_ext4(disk, "-b", "4096")
     with mounted(disk, FILESET, where=where):
-        start = free_blocks(where)
+        space = FreeSpace(where)
         fd = os.open(f"{where}/f", os.O_CREAT | os.O_RDWR)
         os.write(fd, bytes(4 << 20))
         address = call("mmap", None, 4 << 20, 3, mmap.MAP_SHARED, fd, 0)
         os.close(fd)
         os.unlink(f"{where}/f")
-        equal(start - free_blocks(where) > 1000, True, "taken while mapped")
+        equal(space.taken() > 1000, True, "taken while mapped")
         call("munmap", address, 4 << 20)
-        wait_until(lambda: start - free_blocks(where) < 20, "space back after munmap")
+        space.wait_below(20, "space back after munmap")
 
 
 def test_overwritten_and_replaced_files_give_space_back(disk: str, where: str) -> None:
     """rename over a file and O_TRUNC free the old body at once, with the old one looked up and cached."""
     make_ext4(disk, "-b", "4096")
     with mounted(disk, FILESET, where=where):
-        start = free_blocks(where)
+        space = FreeSpace(where)
         for number in range(8):
             with open(f"{where}/new", "wb") as stream:
                 stream.write(bytes(4 << 20))
             if number:
                 os.stat(f"{where}/f")
             os.rename(f"{where}/new", f"{where}/f")
-        wait_until(lambda: start - free_blocks(where) < 1100, "only one body is left")
+        space.wait_below(1100, "only one body is left")
         os.close(os.open(f"{where}/f", os.O_WRONLY | os.O_TRUNC))
-        wait_until(lambda: start - free_blocks(where) < 30, "no body is left")
+        space.wait_below(30, "no body is left")
 
 
 def test_hard_links_free_with_the_last_name(disk: str, where: str) -> None:
     """A body with two cached names stays until both are gone, also when one was never looked up."""
     make_ext4(disk, "-b", "4096")
     with mounted(disk, FILESET, where=where):
-        start = free_blocks(where)
+        space = FreeSpace(where)
         with open(f"{where}/a", "wb") as stream:
             stream.write(bytes(4 << 20))
         os.link(f"{where}/a", f"{where}/b")
         with open("/proc/sys/vm/drop_caches", "w", encoding="ascii") as control:
             control.write("2")
         os.unlink(f"{where}/a")
-        equal(start - free_blocks(where) > 1000, True, "taken by the second name")
+        equal(space.taken() > 1000, True, "taken by the second name")
         equal(os.stat(f"{where}/b").st_nlink, 1, "links")
         os.unlink(f"{where}/b")
-        wait_until(lambda: start - free_blocks(where) < 20, "space back")
+        space.wait_below(20, "space back")
 
 
 def set_quota(device: str, uid: int, blocks: int, inodes: int) -> None:

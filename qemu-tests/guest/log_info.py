@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What a log says of itself: IZO_IOC_KML_INFO, struct izo_kml_info of kmod/uapi/linux/intermezzo.h."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+from typing import NamedTuple
+
+from guest.expect import wait_until
+
+KML_INFO = 0x80787a20
+OVERFLOW, JOURNALED, FAILED = 0x1, 0x100, 0x200
+SEGMENT_LEAST = 256 << 10
+
+
+class Info(NamedTuple):
+    """Some of it."""
+    flags: int
+    capacity: int
+    dirty: int
+
+
+def info(root: str) -> Info:
+    """Ask the log."""
+    fd = os.open(f"{root}/.intermezzo/rootset/kml", os.O_RDONLY)
+    try:
+        answer = fcntl.ioctl(fd, KML_INFO, bytes(120))
+    finally:
+        os.close(fd)
+    capacity, _, dirty = struct.unpack_from("=QQQ", answer, 88)
+    return Info(*struct.unpack_from("=I", answer, 4), capacity, dirty)
+
+
+def flags_of(root: str) -> int:
+    """The flags of that."""
+    return info(root).flags
+
+
+def wait_for_spares(root: str) -> None:
+    """Let a small cache's new log have all that it wants: a segment and two spares. They are made beside the
+    mount, one after the other."""
+    wait_until(lambda: info(root).capacity >= 3 * SEGMENT_LEAST, "two spare segments")
