@@ -383,7 +383,7 @@ void izo_fid_put_new(const struct izo_log *log, const struct inode *lower, struc
 void izo_fid_put(const struct izo_log *log, const struct inode *inode, struct izo_fid *fid);
 int izo_fid_find(struct izo_log *log, struct inode *inode);
 
-/* lml.c */
+/* body.c */
 bool izo_is_changing(struct inode *inode);
 int izo_body_dirty(struct inode *inode, bool nowait);
 void izo_body_changed(struct inode *inode, loff_t start, loff_t end);
@@ -393,6 +393,10 @@ int izo_body_mapped(struct inode *inode);
 void izo_body_resized(struct inode *inode, loff_t from, loff_t to);
 void izo_body_closed(struct inode *inode, struct dentry *hint);
 void izo_body_settled(struct inode *inode, struct dentry *hint);
+
+/* lml.c */
+int izo_lml_make_room(struct izo_log *log);
+int izo_lml_list(struct izo_ctx *ctx, struct inode *inode);
 void izo_body_gone(struct inode *inode);
 int izo_lml_recover(struct izo_log *log);
 void izo_lml_settle(struct izo_log *log);
