@@ -238,7 +238,7 @@ static int izo_put_control(struct izo_ctx *ctx)
  * izo_log_store_overflow - say in the control block that changes are not recorded any more
  * @ctx: a change that is not, with its handle
  *
- * Return: 0 or a negative errno.
+ * Return: 0, or a negative errno with the log failed: the change must not be committed.
  */
 int izo_log_store_overflow(struct izo_ctx *ctx)
 {
@@ -252,6 +252,8 @@ int izo_log_store_overflow(struct izo_ctx *ctx)
 			set_bit(IZO_LOG_OVERFLOW_STORED, &log->state);
 	}
 	mutex_unlock(&log->lock);
+	if (err)
+		izo_log_fail(log, "the end of the log could not be recorded", err);
 	return err;
 }
 
@@ -462,10 +464,7 @@ int izo_log_append(struct izo_ctx *ctx, struct izo_record *r)
 	}
 	pr_err("%s: a change could not be recorded (error %d)\n", log->sb->s_id, err);
 	izo_log_overflow(log, "a record is missing");
-	err = izo_log_store_overflow(ctx);
-	if (err)
-		izo_log_fail(log, "the end of the log could not be recorded", err);
-	return err;
+	return izo_log_store_overflow(ctx);
 }
 
 /**

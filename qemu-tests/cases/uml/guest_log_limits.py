@@ -233,3 +233,28 @@ def test_log_that_cannot_even_end_takes_the_change_back(disk: str) -> None:
         found = Log.of_mount(root)
         equal(found.overflow, False, "the log has ended")
         check(baseline, found, root)
+
+
+@intermezzo_only
+@provokes("the end of the log could not be recorded", "Aborting journal", "JBD2: .*error", "EXT4-fs error",
+          "EXT4-fs warning")
+def test_end_of_the_log_that_cannot_be_written_takes_the_change_back(disk: str) -> None:
+    """With no_journal set a change says in its transaction that the log ends; where it cannot, it is never
+    committed."""
+    if IN_MEMORY:
+        return
+    make_ext4(disk)
+    switch = Path("/proc/sys/intermezzo/intermezzo9/no_journal")
+    with mounted(disk, f"{FILESET},channel=9") as root:
+        os.mkdir(f"{root}/before")
+        os.sync()
+        switch.write_text("1", encoding="ascii")
+        try:
+            with going_wrong(REFUSE_END):
+                expect_errno((errno.EIO, errno.EROFS), os.mkdir, f"{root}/missing")
+        finally:
+            switch.write_text("0", encoding="ascii")
+        expect_errno(errno.EROFS, os.mkdir, f"{root}/after")
+    with mounted(disk, FILESET) as root:
+        equal(sorted(os.listdir(root)), ["before", "lost+found"], "after a new mount")
+        equal(Log.of_mount(root).overflow, False, "the log has ended")
