@@ -23,9 +23,10 @@
 
 /* What ext4 may need for the operations, in blocks; fs/ext4/ext4_jbd2.h and namei.c. */
 #define IZO_EXT4_DATA		27	/* EXT4_DATA_TRANS_BLOCKS */
-#define IZO_EXT4_INDEX		8	/* EXT4_INDEX_EXTRA_TRANS_BLOCKS */
+#define IZO_EXT4_INDEX		12	/* EXT4_INDEX_EXTRA_TRANS_BLOCKS */
 #define IZO_EXT4_XATTR		7	/* one attribute, perhaps in a block of its own */
-#define IZO_EXT4_NEW_QUOTA	249	/* first use of three quotas of the new owner */
+#define IZO_EXT4_QUOTA_INIT	73	/* EXT4_QUOTA_INIT_BLOCKS: an owner's first use of a quota */
+#define IZO_EXT4_QUOTA_DEL	9	/* EXT4_QUOTA_DEL_BLOCKS: an owner's last */
 
 static unsigned int izo_ext4_op_credits(const struct izo_ctx *ctx)
 {
@@ -78,20 +79,51 @@ static bool izo_ext4_is_too_much(const struct izo_ctx *ctx, unsigned int credits
 	       credits > ctx->log->journal->j_max_transaction_buffers / 2;
 }
 
-static bool izo_ext4_op_needs_quota(const struct izo_ctx *ctx)
+/* What entries in the cache's quotas may need: a new object has an owner, chown(2) changes one. */
+static unsigned int izo_ext4_quota_credits(const struct izo_ctx *ctx)
 {
+	unsigned int quotas = 0;
+
+	for (int type = 0; type < MAXQUOTAS; type++)
+		quotas += sb_has_quota_loaded(izo_lower_sb(ctx->sb), type);
 	switch (ctx->change.op) {
 	case IZO_KML_CREATE:
 	case IZO_KML_MKDIR:
 	case IZO_KML_MKNOD:
 	case IZO_KML_SYMLINK:
+		return quotas * IZO_EXT4_QUOTA_INIT;
 	case IZO_KML_SETATTR:
-		return true;
+		return quotas * (IZO_EXT4_QUOTA_INIT + IZO_EXT4_QUOTA_DEL);
 	case IZO_KML_RENAME:
-		return ctx->change.flags & IZO_KML_WHITEOUT;
+		return ctx->change.flags & IZO_KML_WHITEOUT ? quotas * IZO_EXT4_QUOTA_INIT : 0;
 	default:
-		return false;
+		return 0;
 	}
+}
+
+static unsigned int izo_ext4_credits(const struct izo_ctx *ctx, unsigned int blocks)
+{
+	return blocks + izo_ext4_op_credits(ctx) + izo_ext4_quota_credits(ctx) +
+	       izo_ext4_remote_credits(ctx);
+}
+
+/*
+ * Does the largest change fit into a transaction, with a block for what it revokes? jbd2 refuses a
+ * handle that does not, with a warning. Most for ext4 needs a rename that leaves a whiteout, most
+ * for the log an attribute.
+ */
+static bool izo_ext4_journal_fits(struct izo_log *log)
+{
+	struct izo_ctx rename = {
+		.sb = log->sb,
+		.change = { .op = IZO_KML_RENAME, .flags = IZO_KML_WHITEOUT },
+	};
+	struct izo_ctx xattr = { .sb = log->sb, .change.op = IZO_KML_SETXATTR };
+	int limit = log->journal->j_max_transaction_buffers -
+		    log->journal->j_transaction_overhead_buffers;
+
+	return izo_ext4_credits(&rename, izo_log_blocks(log, IZO_LOG_NAMES_MOST)) < limit &&
+	       izo_ext4_credits(&xattr, izo_log_blocks(log, IZO_KML_RECORD_MAX)) < limit;
 }
 
 static int izo_ext4_attach(struct izo_log *log)
@@ -104,6 +136,11 @@ static int izo_ext4_attach(struct izo_log *log)
 		pr_err("%s: cannot find the journal of ext4: is /proc mounted?\n", log->sb->s_id);
 		log->journal = NULL;
 		return err;
+	}
+	if (log->journal && !izo_ext4_journal_fits(log)) {
+		pr_err("%s: ext4's journal of %u blocks is too small for changes with its quotas; on the unmounted cache take it away with tune2fs -O ^has_journal and make one of at least 4096 blocks with tune2fs -J size=\n",
+		       log->sb->s_id, log->journal->j_total_len);
+		return -EINVAL;
 	}
 	return 0;
 }
@@ -146,15 +183,13 @@ static int izo_ext4_open(struct izo_log *log, struct izo_area *area, const struc
 static int izo_ext4_start(struct izo_ctx *ctx, unsigned int blocks)
 {
 	struct izo_log *log = ctx->log;
-	unsigned int credits = blocks + izo_ext4_op_credits(ctx) + izo_ext4_remote_credits(ctx);
+	unsigned int credits = izo_ext4_credits(ctx, blocks);
 	handle_t *handle;
 
 	if (!log->journal)
 		return 0;
 	lockdep_assert(sb_write_started(izo_lower_sb(ctx->sb)) ||
 		       __sb_write_started(izo_lower_sb(ctx->sb), SB_FREEZE_PAGEFAULT));
-	if (izo_ext4_op_needs_quota(ctx) && sb_any_quota_loaded(izo_lower_sb(ctx->sb)))
-		credits += IZO_EXT4_NEW_QUOTA;
 	if (izo_ext4_is_too_much(ctx, credits))
 		return -EMLINK;
 	handle = jbd2__journal_start(log->journal, credits, 0, 16, GFP_NOFS, 0, __LINE__);

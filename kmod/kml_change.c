@@ -23,6 +23,8 @@
 /* Where somebody has set attributes before the object had a name. */
 #define IZO_COMPLETE_XATTRS SZ_8K
 
+#define IZO_BIRTH_MOST (IZO_BIRTH_XATTRS + 2 * IZO_COMPLETE_XATTRS)
+
 #define IZO_PLACE_ROOM IZO_ITEM_ROOM(sizeof(struct izo_kml_place) + NAME_MAX)
 
 static bool izo_makes(u16 op)
@@ -55,7 +57,7 @@ static size_t izo_birth_room(const struct inode *dir)
 		room += 2 * posix_acl_xattr_size(acl->a_count);
 	if (!IS_ERR(acl))
 		posix_acl_release(acl);
-	return min(room, IZO_BIRTH_XATTRS + 2 * IZO_COMPLETE_XATTRS);
+	return min(room, IZO_BIRTH_MOST);
 }
 
 static size_t izo_change_room(const struct izo_change *c)
@@ -63,6 +65,11 @@ static size_t izo_change_room(const struct izo_change *c)
 	size_t room = IZO_RECORD_SPARE + IZO_ITEM_ROOM(sizeof(struct izo_kml_attr)) +
 		      izo_groups_room(c) + IZO_PLACE_ROOM;
 
+	BUILD_BUG_ON(IZO_RECORD_SPARE + IZO_ITEM_ROOM(sizeof(struct izo_kml_attr)) +
+		     IZO_ITEM_ROOM(IZO_KML_GROUPS_MAX * sizeof(__le32)) + 2 * IZO_PLACE_ROOM +
+		     IZO_BIRTH_MOST + IZO_ITEM_ROOM(PATH_MAX) +
+		     IZO_ITEM_ROOM(sizeof(struct izo_kml_other)) +
+		     IZO_ITEM_ROOM(sizeof(struct izo_kml_whiteout)) > IZO_LOG_NAMES_MOST);
 	if (izo_makes(c->op)) {
 		room += c->flags & IZO_KML_COMPLETE ? IZO_COMPLETE_XATTRS : izo_birth_room(c->dir);
 		if (c->op == IZO_KML_SYMLINK)
@@ -501,10 +508,10 @@ int izo_find_fids(struct izo_ctx *ctx)
 	return err;
 }
 
-/* Besides the record: a block it straddles, a segment's header, the control block. */
-static unsigned int izo_log_blocks(const struct izo_ctx *ctx)
+/* With a peer's record its position is stored. */
+static unsigned int izo_change_blocks(const struct izo_ctx *ctx)
 {
-	return DIV_ROUND_UP(ctx->size, ctx->log->block_size) + 3 +
+	return izo_log_blocks(ctx->log, ctx->size) +
 	       (ctx->change.remote ? izo_rcvd_blocks(ctx->log) : 0);
 }
 
@@ -575,7 +582,7 @@ int izo_log_begin_in(struct izo_ctx *ctx, struct izo_log *log)
 			err = -ENOMEM;
 	}
 	if (!err)
-		err = log->ops->start(ctx, izo_log_blocks(ctx));
+		err = log->ops->start(ctx, izo_change_blocks(ctx));
 	if (err) {
 		izo_log_unreserve(ctx);
 		kvfree(ctx->buf);
@@ -665,7 +672,7 @@ static int izo_log_split(struct izo_ctx *ctx)
 	if (!err && ctx->log->journal)
 		err = jbd2_journal_force_commit(ctx->log->journal);
 	if (!err)
-		err = ctx->log->ops->start(ctx, izo_log_blocks(ctx));
+		err = ctx->log->ops->start(ctx, izo_change_blocks(ctx));
 	return err ? err : ctx->log->ops->detach(ctx);
 }
 

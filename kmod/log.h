@@ -8,6 +8,7 @@
 #include <linux/jbd2.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
+#include <linux/sizes.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
 #include "kml_record.h"
@@ -15,6 +16,9 @@
 struct izo_ctx;
 struct izo_log;
 struct izo_recent;
+
+/* A record that is not about an attribute takes no more, in bytes; izo_change_room() checks. */
+#define IZO_LOG_NAMES_MOST SZ_32K
 
 /**
  * struct izo_area - a file of the cache that belongs to the log: of fixed size, all of it written
@@ -310,6 +314,12 @@ struct izo_dirty {
 		u64 end;
 	} ranges[IZO_KML_RANGES_MAX];
 };
+
+/* What a record may change, in blocks: one it straddles, a segment's header, the control block. */
+static inline unsigned int izo_log_blocks(const struct izo_log *log, size_t bytes)
+{
+	return DIV_ROUND_UP(bytes, log->block_size) + 3;
+}
 
 /* cache_ext4.c, cache_generic.c */
 extern const struct izo_cache_ops izo_ext4_ops;

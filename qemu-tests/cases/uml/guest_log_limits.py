@@ -21,9 +21,10 @@ from guest.disks import make_ext4
 from guest.expect import as_user, equal, expect_errno, intermezzo_only, provokes, wait_until
 from guest.kernel_log import KernelLog
 from guest.kml import Log
-from guest.mounting import remount_old
+from guest.mounting import mount_old, refusal, remount_old
 from guest.replay import check, snapshot
-from guest.subject import FILESET, IN_MEMORY, mounted
+from guest.subject import FILESET, IN_MEMORY, mount_point, mounted
+from guest.syscalls import RENAME_WHITEOUT, rename
 
 ALSO_ON = "vintermezzo"
 CASE_DEADLINE = 120
@@ -258,3 +259,33 @@ def test_end_of_the_log_that_cannot_be_written_takes_the_change_back(disk: str) 
     with mounted(disk, FILESET) as root:
         equal(sorted(os.listdir(root)), ["before", "lost+found"], "after a new mount")
         equal(Log.of_mount(root).overflow, False, "the log has ended")
+
+
+@intermezzo_only
+def test_largest_change_fits_into_the_smallest_journal(disk: str) -> None:
+    """A rename that leaves a whiteout, with three quotas: more than ext4 itself ever asks for at once."""
+    if IN_MEMORY:
+        return
+    make_ext4(disk, "-b", "4096", "-O", "quota", "-E", "quotatype=usrquota:grpquota:prjquota", size="64M")
+    with mounted(disk, FILESET) as root:
+        baseline = snapshot(root)
+        for number in range(5):
+            os.mknod(f"{root}/{number}")
+            os.chown(f"{root}/{number}", 1000 + number, 2000 + number)
+            rename(f"{root}/{number}", f"{root}/moved{number}", RENAME_WHITEOUT)
+        check(baseline, Log.of_mount(root), root)
+
+
+@intermezzo_only
+def test_journal_that_is_too_small_is_refused(disk: str) -> None:
+    """Small blocks and three quotas: one line says what to do, and it helps."""
+    if IN_MEMORY:
+        return
+    quotas = ("-b", "1024", "-O", "quota", "-E", "quotatype=usrquota:grpquota:prjquota")
+    make_ext4(disk, *quotas, size="30M")
+    lines = refusal(expect_errno(errno.EINVAL, mount_old, disk, mount_point(), "intermezzo", FILESET))
+    equal((len(lines), "tune2fs -J size=" in "".join(lines)), (1, True), f"{lines}")
+    make_ext4(disk, *quotas, "-J", "size=4", size="30M")
+    with mounted(disk, FILESET) as root:
+        os.mknod(f"{root}/f")
+        rename(f"{root}/f", f"{root}/moved", RENAME_WHITEOUT)
