@@ -35,23 +35,19 @@ static void izo_body_ctx(struct izo_ctx *ctx, struct inode *inode)
 	ctx->change.object = inode;
 }
 
-/* izo_lml_list(), making room in the LML if need be. */
-static int izo_list_body_waiting(struct izo_ctx *ctx, struct inode *inode)
+static int izo_list_body(struct izo_ctx *ctx)
 {
-	struct vfsmount *mnt = izo_sb(inode->i_sb)->lower_mnt;
+	struct vfsmount *mnt = izo_sb(ctx->sb)->lower_mnt;
 	int err;
 
-	do {
-		err = mnt_want_write(mnt);
-		if (err)
-			return err;
-		err = izo_find_fids(ctx);
-		if (!err)
-			err = izo_lml_list(ctx, inode);
-		mnt_drop_write(mnt);
-		if (err == -EAGAIN)
-			err = izo_lml_make_room(izo_sb(inode->i_sb)->log);
-	} while (err == -EAGAIN);
+	izo_log_await_room(ctx->sb);
+	err = mnt_want_write(mnt);
+	if (err)
+		return err;
+	err = izo_find_fids(ctx);
+	if (!err)
+		err = izo_lml_list(ctx, false);
+	mnt_drop_write(mnt);
 	return err;
 }
 
@@ -73,7 +69,7 @@ int izo_body_dirty(struct inode *inode, bool nowait)
 	izo_body_ctx(&ctx, inode);
 	if (!ctx.shared || !inode->i_nlink)
 		return 0;
-	return nowait ? -EAGAIN : izo_list_body_waiting(&ctx, inode);
+	return nowait ? -EAGAIN : izo_list_body(&ctx);
 }
 
 /**
@@ -119,8 +115,47 @@ int izo_body_named(struct inode *inode)
 	izo_body_ctx(&ctx, inode);
 	ctx.change.flags = IZO_KML_COMPLETE;
 	if (ctx.shared && !izo_is_changing(inode))
-		err = izo_list_body_waiting(&ctx, inode);
+		err = izo_list_body(&ctx);
 	izo_body_changed(inode, 0, 0);
+	return err;
+}
+
+/*
+ * Is the file's change noted as one by a mapping? In one hold of i_lock: a change that is about to
+ * end must be seen as going on, or another begun.
+ */
+static bool izo_join_mapped(struct inode *inode)
+{
+	struct inode *lower = izo_lower(inode);
+	u64 version = IS_I_VERSION(lower) ? inode_query_iversion(lower) : 0;
+	struct izo_dirty *d;
+	bool joined;
+
+	spin_lock(&inode->i_lock);
+	d = izo_i(inode)->dirty;
+	joined = d && d->open;
+	if (joined && !d->mapped) {
+		d->mapped = true;
+		d->version = version;
+	}
+	spin_unlock(&inode->i_lock);
+	return joined;
+}
+
+/* As izo_list_body(), with mmap_lock held: a page fault may hold off freezing, no ordinary write. */
+static int izo_list_mapped(struct izo_ctx *ctx)
+{
+	struct super_block *lower_sb = izo_lower_sb(ctx->sb);
+	int err;
+
+	izo_log_await_room(ctx->sb);
+	sb_start_pagefault(lower_sb);
+	err = mnt_get_write_access(izo_sb(ctx->sb)->lower_mnt);
+	if (!err) {
+		err = izo_lml_list(ctx, true);
+		mnt_put_write_access(izo_sb(ctx->sb)->lower_mnt);
+	}
+	sb_end_pagefault(lower_sb);
 	return err;
 }
 
@@ -133,36 +168,16 @@ int izo_body_named(struct inode *inode)
  */
 int izo_body_mapped(struct inode *inode)
 {
-	struct super_block *lower_sb = izo_lower_sb(inode->i_sb);
-	struct inode *lower = izo_lower(inode);
-	u64 version = IS_I_VERSION(lower) ? inode_query_iversion(lower) : 0;
-	struct izo_dirty *d;
 	struct izo_ctx ctx;
 	int err = izo_log_check(inode->i_sb);
 
 	izo_body_ctx(&ctx, inode);
 	if (err || !ctx.shared || !inode->i_nlink)
 		return err;
+	if (izo_join_mapped(inode))
+		return 0;
 	err = izo_find_fids(&ctx);
-	if (err)
-		return err;
-	if (!izo_is_changing(inode)) {
-		sb_start_pagefault(lower_sb);
-		err = mnt_get_write_access(izo_sb(inode->i_sb)->lower_mnt);
-		if (!err) {
-			err = izo_lml_list(&ctx, inode);
-			mnt_put_write_access(izo_sb(inode->i_sb)->lower_mnt);
-		}
-		sb_end_pagefault(lower_sb);
-	}
-	spin_lock(&inode->i_lock);
-	d = izo_i(inode)->dirty;
-	if (d && !d->mapped) {
-		d->mapped = true;
-		d->version = version;
-	}
-	spin_unlock(&inode->i_lock);
-	return err;
+	return err ? err : izo_list_mapped(&ctx);
 }
 
 static void izo_drop_range(struct izo_dirty *d, unsigned int i)
@@ -225,6 +240,8 @@ void izo_body_changed(struct inode *inode, loff_t start, loff_t end)
  */
 void izo_body_resized(struct inode *inode, loff_t from, loff_t to)
 {
+	struct izo_dirty *d;
+
 	if (from < to)
 		izo_body_changed(inode, from, to);
 	else
@@ -232,60 +249,71 @@ void izo_body_resized(struct inode *inode, loff_t from, loff_t to)
 	if (to)
 		return;
 	spin_lock(&inode->i_lock);
-	if (izo_i(inode)->dirty)
-		izo_i(inode)->dirty->truncated = true;
+	d = izo_i(inode)->dirty;
+	if (d) {
+		d->truncated = true;
+		/* what could not be written is gone */
+		d->wb_err = filemap_sample_wb_err(izo_lower(inode)->i_mapping);
+	}
 	spin_unlock(&inode->i_lock);
 }
 
 /* Mapped and never stored into: as if it had not been listed. */
-static bool izo_is_unchanged(const struct izo_dirty *d)
+static bool izo_is_unchanged(const struct izo_dirty *change)
 {
-	struct inode *lower = izo_lower(d->inode);
+	struct inode *lower = izo_lower(change->inode);
 
-	return d->mapped && !d->written && IS_I_VERSION(lower) &&
-	       inode_query_iversion(lower) == d->version;
+	return change->mapped && !change->written && IS_I_VERSION(lower) &&
+	       inode_query_iversion(lower) == change->version;
 }
 
-static int izo_record_close(struct inode *inode, struct izo_dirty *d, struct dentry *hint)
+static int izo_record_close(struct inode *inode, struct izo_dirty *change, struct dentry *hint)
 {
 	struct izo_ctx ctx;
 	int err;
 
 	izo_body_ctx(&ctx, inode);
+	ctx.can_wait = true;
 	ctx.change.op = IZO_KML_CLOSE;
-	ctx.change.dirty = d;
+	ctx.change.dirty = change;
 	ctx.change.hint = hint;
-	if (d->mapped)
-		d->whole = true;
+	if (change->mapped)
+		change->whole = true;
 	/* noauto_da_alloc keeps ext4 from doing it in a handle of ours */
-	if (d->truncated)
+	if (change->truncated)
 		filemap_flush(izo_lower(inode)->i_mapping);
 	err = izo_log_begin(&ctx);
 	return err ? err : izo_log_end(&ctx, 0);
 }
 
+/* The inode is locked; freezing of the cache is held off. */
 static void izo_close_locked(struct inode *inode, struct dentry *hint)
 {
-	struct izo_log *log = izo_sb(inode->i_sb)->log;
-	struct izo_dirty *d = izo_i(inode)->dirty;
+	struct izo_dirty change;
+	int err = 0;
 
-	/* under the inode's lock nobody else ends or begins a change */
-	if (!d || !d->open || atomic_read(&izo_i(inode)->writers))
+	if (!izo_lml_end_change(inode, &change))
 		return;
-	if (mapping_writably_mapped(izo_lower(inode)->i_mapping))
+	if (inode->i_nlink && !izo_is_unchanged(&change))
+		err = izo_record_close(inode, &change, hint);
+	izo_lml_change_ended(inode, &change, !err);
+	/* the worker can wait for the log to grow */
+	if (err == -EAGAIN)
+		izo_lml_kick(izo_sb(inode->i_sb)->log);
+}
+
+/* Unless the cache is frozen or cannot be written. The inode is locked. */
+static void izo_close_unfrozen(struct inode *inode, struct dentry *hint)
+{
+	struct super_block *lower = izo_lower_sb(inode->i_sb);
+
+	if (!sb_start_write_trylock(lower))
 		return;
-	if (!izo_is_unchanged(d) && inode->i_nlink && izo_record_close(inode, d, hint))
-		return;
-	mutex_lock(&log->lml_lock);
-	spin_lock(&inode->i_lock);
-	d->open = false;
-	d->mapped = false;
-	d->written = false;
-	d->truncated = false;
-	d->whole = false;
-	d->nranges = 0;
-	spin_unlock(&inode->i_lock);
-	mutex_unlock(&log->lml_lock);
+	if (!mnt_get_write_access(izo_sb(inode->i_sb)->lower_mnt)) {
+		izo_close_locked(inode, hint);
+		mnt_put_write_access(izo_sb(inode->i_sb)->lower_mnt);
+	}
+	sb_end_write(lower);
 }
 
 /**
@@ -293,22 +321,30 @@ static void izo_close_locked(struct inode *inode, struct dentry *hint)
  * @inode: upper inode, not locked
  * @hint: a name of it, or NULL
  *
- * What cannot be done now (frozen, still mapped) the log's worker does later.
+ * What cannot be done now (frozen, still mapped, no room until the log has grown) the log's worker
+ * does later.
  */
 void izo_body_closed(struct inode *inode, struct dentry *hint)
 {
-	struct super_block *lower = izo_lower_sb(inode->i_sb);
-
 	if (!izo_is_changing(inode))
 		return;
 	inode_lock(inode);
-	if (sb_start_write_trylock(lower)) {
-		if (!mnt_get_write_access(izo_sb(inode->i_sb)->lower_mnt)) {
-			izo_close_locked(inode, hint);
-			mnt_put_write_access(izo_sb(inode->i_sb)->lower_mnt);
-		}
-		sb_end_write(lower);
-	}
+	izo_close_unfrozen(inode, hint);
+	inode_unlock(inode);
+}
+
+/**
+ * izo_body_close_late - a CLOSE that had to wait
+ * @inode: upper inode, not locked
+ * @wait: for a lock that a writer may hold while a page fault of his waits for anything
+ */
+void izo_body_close_late(struct inode *inode, bool wait)
+{
+	if (wait)
+		inode_lock(inode);
+	else if (!inode_trylock(inode))
+		return;
+	izo_close_unfrozen(inode, NULL);
 	inode_unlock(inode);
 }
 
@@ -321,7 +357,10 @@ void izo_body_settled(struct inode *inode, struct dentry *hint)
 {
 	struct vfsmount *mnt = izo_sb(inode->i_sb)->lower_mnt;
 
-	if (!izo_is_changing(inode) || mnt_want_write(mnt))
+	if (!izo_is_changing(inode))
+		return;
+	izo_log_await_room(inode->i_sb);
+	if (mnt_want_write(mnt))
 		return;
 	izo_close_locked(inode, hint);
 	mnt_drop_write(mnt);

@@ -179,16 +179,30 @@ int izo_fileset_open(struct super_block *sb, const char *fileset, struct fs_cont
 /**
  * izo_fileset_settle - nobody writes any more: end what is open in the logs
  * @sb: upper superblock, s_umount held; writers are held off or gone
+ *
+ * The cache may have become read-only without us (emergency remount): the workers stop all the same.
  */
 void izo_fileset_settle(struct super_block *sb)
 {
-	struct izo_log *log = sb->s_fs_info ? izo_sb(sb)->log : NULL;
+	struct izo_log *log = izo_sb(sb)->log;
 
-	if (!log || sb_rdonly(izo_lower_sb(sb)))
+	if (!log)
 		return;
+	izo_lml_settle(log);
 	set_bit(IZO_LOG_STOPPED, &log->state);
 	cancel_delayed_work_sync(&log->grow_work);
-	izo_lml_settle(log);
+}
+
+/**
+ * izo_fileset_end - izo_fileset_settle(), and no inode is referenced by the logs any more
+ * @sb: upper superblock being shut down, s_umount held
+ */
+void izo_fileset_end(struct super_block *sb)
+{
+	if (!sb->s_fs_info || !izo_sb(sb)->log)
+		return;
+	izo_fileset_settle(sb);
+	izo_lml_drop(izo_sb(sb)->log);
 }
 
 /**
@@ -203,4 +217,6 @@ void izo_fileset_resume(struct super_block *sb)
 		return;
 	clear_bit(IZO_LOG_STOPPED, &log->state);
 	queue_delayed_work(system_unbound_wq, &log->grow_work, 0);
+	/* for what an error left */
+	izo_lml_kick(log);
 }

@@ -67,6 +67,7 @@ int izo_reconfigure(struct fs_context *fc);
 int izo_fileset_accept_cache(struct super_block *sb, struct fs_context *fc);
 int izo_fileset_open(struct super_block *sb, const char *fileset, struct fs_context *fc);
 void izo_fileset_settle(struct super_block *sb);
+void izo_fileset_end(struct super_block *sb);
 void izo_fileset_resume(struct super_block *sb);
 
 /* channel.c */

@@ -113,7 +113,14 @@ int izo_log_check(const struct super_block *sb)
 	return log ? izo_log_check_in(log) : 0;
 }
 
-static void izo_log_overflow(struct izo_log *log, const char *why)
+/**
+ * izo_log_overflow - the log ends: changes go on and are not recorded any more
+ * @log: the log
+ * @why: for the kernel log
+ *
+ * The next change stores it, in its transaction.
+ */
+void izo_log_overflow(struct izo_log *log, const char *why)
 {
 	if (test_and_set_bit(IZO_LOG_OVERFLOW, &log->state))
 		return;
@@ -182,7 +189,7 @@ static bool izo_try_reserve(struct izo_ctx *ctx, u32 need)
  * locks, and need nothing of this one's.
  *
  * Context: may sleep.
- * Return: 0, or -EROFS if the log has failed.
+ * Return: 0; -EROFS if the log has failed; -EAGAIN where @ctx can wait and the log can grow.
  */
 int izo_log_reserve(struct izo_ctx *ctx, u32 bytes)
 {
@@ -196,8 +203,11 @@ int izo_log_reserve(struct izo_ctx *ctx, u32 bytes)
 	if (test_bit(IZO_LOG_OVERFLOW, &log->state))
 		return 0;
 	wait_event(log->room, izo_try_reserve(ctx, bytes + izo_slack(log)));
-	if (!ctx->reserved)
-		izo_log_overflow(log, "there is no room for more records");
+	if (ctx->reserved)
+		return 0;
+	if (ctx->can_wait && izo_may_grow(log))
+		return -EAGAIN;
+	izo_log_overflow(log, "there is no room for more records");
 	return 0;
 }
 

@@ -211,6 +211,7 @@ enum izo_log_state {
  * @nslots: bits of both
  * @lml_tid: transaction in which @lml_block was last taken from
  * @lml_block: block whose entries are handed out
+ * @free_lock: held while entries are freed on the cache; outside of handles
  * @lml_work: writes CLOSEs that had to wait and frees entries
  */
 struct izo_log {
@@ -273,6 +274,7 @@ struct izo_log {
 	unsigned int nslots;
 	tid_t lml_tid;
 	unsigned int lml_block;
+	struct mutex free_lock;	/* serializes izo_free_stale() */
 	struct delayed_work lml_work;
 };
 
@@ -282,6 +284,7 @@ struct izo_log {
  * @inode: upper inode, referenced
  * @slot: its entry of the LML
  * @open: changed since its last CLOSE; else only not yet on the medium
+ * @closing: that CLOSE is being written, with the inode locked; set and cleared under lml_lock
  * @mapped: it has had a shared mapping that could be written: @version tells whether it was
  * @written: it was changed by a call
  * @truncated: it was cut to nothing: write it out at its CLOSE, as ext4 does by itself
@@ -291,15 +294,18 @@ struct izo_log {
  * @seen: as in the record of its CLOSE
  * @tid: transaction of its entry
  * @was_empty: it had no data when it was listed: none can be overwritten
+ * @wb_err: sample of the lower mapping's errors: an error since then makes the entry stay
  * @ranges: parts changed since its last CLOSE
  *
- * Ranges and flags are protected by the upper inode's i_lock, the rest by log->lml_lock.
+ * Ranges and flags are protected by the upper inode's i_lock, the rest by log->lml_lock; @open is
+ * changed under both.
  */
 struct izo_dirty {
 	struct list_head link;
 	struct inode *inode;
 	u32 slot;
 	bool open;
+	bool closing;
 	bool mapped;
 	bool written;
 	bool truncated;
@@ -309,6 +315,7 @@ struct izo_dirty {
 	u64 seen;
 	tid_t tid;
 	bool was_empty;
+	errseq_t wb_err;
 	struct {
 		u64 start;
 		u64 end;
@@ -343,6 +350,7 @@ int izo_log_make_spare(struct izo_log *log);
 
 /* kml.c */
 int izo_log_check(const struct super_block *sb);
+void izo_log_overflow(struct izo_log *log, const char *why);
 void izo_log_await_room(const struct super_block *sb);
 int izo_log_reserve(struct izo_ctx *ctx, u32 bytes);
 void izo_log_unreserve(struct izo_ctx *ctx);
@@ -402,14 +410,18 @@ int izo_body_entry_commit(struct inode *inode, bool nowait);
 int izo_body_mapped(struct inode *inode);
 void izo_body_resized(struct inode *inode, loff_t from, loff_t to);
 void izo_body_closed(struct inode *inode, struct dentry *hint);
+void izo_body_close_late(struct inode *inode, bool wait);
 void izo_body_settled(struct inode *inode, struct dentry *hint);
 
 /* lml.c */
-int izo_lml_make_room(struct izo_log *log);
-int izo_lml_list(struct izo_ctx *ctx, struct inode *inode);
+int izo_lml_list(struct izo_ctx *ctx, bool mapped);
+bool izo_lml_end_change(struct inode *inode, struct izo_dirty *change);
+void izo_lml_change_ended(struct inode *inode, const struct izo_dirty *change, bool recorded);
 void izo_body_gone(struct inode *inode);
 int izo_lml_recover(struct izo_log *log);
+void izo_lml_kick(struct izo_log *log);
 void izo_lml_settle(struct izo_log *log);
+void izo_lml_drop(struct izo_log *log);
 void izo_lml_work(struct work_struct *work);
 
 #endif /* IZO_LOG_H */

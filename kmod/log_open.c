@@ -390,6 +390,7 @@ static struct izo_log *izo_log_alloc(struct super_block *sb, struct dentry *dir)
 	mutex_init(&log->lock);
 	mutex_init(&log->reint_lock);
 	mutex_init(&log->lml_lock);
+	mutex_init(&log->free_lock);
 	INIT_LIST_HEAD(&log->used);
 	INIT_LIST_HEAD(&log->spare);
 	INIT_LIST_HEAD(&log->dirty);

@@ -406,7 +406,7 @@ void izo_kill_sb(struct super_block *sb)
 {
 	struct izo_sb *sbi = izo_sb(sb);
 
-	izo_fileset_settle(sb);
+	izo_fileset_end(sb);
 	if (sb->s_type->fs_flags & FS_REQUIRES_DEV)
 		generic_shutdown_super(sb);	/* the number is the device's */
 	else

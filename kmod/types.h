@@ -188,6 +188,7 @@ struct izo_change {
  * struct izo_ctx - on whose behalf an operation is done, and its record in the making
  * @sb: the upper superblock
  * @shared: other replicas are to learn of it
+ * @can_wait: where the log has to grow first, -EAGAIN is an answer
  * @change: what it does; filled in before izo_change_begin()
  * @log: between izo_log_begin() and izo_log_end() of a change that is recorded, else NULL
  * @handle: of the cache's journal, if it has one
@@ -202,6 +203,7 @@ struct izo_change {
 struct izo_ctx {
 	struct super_block *sb;
 	bool shared;
+	bool can_wait;
 	struct izo_change change;
 	struct izo_log *log;
 	struct jbd2_journal_handle *handle;

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import copy
 import errno
+import fcntl
 import mmap
 import os
+import struct
 import time
 from typing import Callable
 
@@ -19,7 +21,10 @@ from guest.log_info import FAILED, JOURNALED, OVERFLOW, flags_of, info, wait_for
 from guest.mounting import mount_old, refusal, remount_old, umount
 from guest.replay import check, fid_of, snapshot
 from guest.subject import FILESET, mount_point, mounted
-from guest.syscalls import RENAME_EXCHANGE, link_open_file, rename, syncfs
+from guest.syscalls import (FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, RENAME_EXCHANGE, fallocate, link_open_file,
+                            rename, syncfs)
+
+FIBMAP = 1
 
 
 def said_by_us(log: KernelLog) -> list[str]:
@@ -52,15 +57,28 @@ class FailingDisk:
     """A disk on a tmpfs. With that full, a block never written before gets EIO; all others can be read and
     written."""
 
+    def __init__(self, whole: bool = False) -> None:
+        self._whole = whole
+
     def __enter__(self) -> FailingDisk:
         self._below = mount_point()
-        mount_old("none", self._below, "tmpfs", "size=24m")
+        mount_old("none", self._below, "tmpfs", "size=72m" if self._whole else "size=24m")
         with open(f"{self._below}/image", "wb") as stream:
+            if self._whole:
+                stream.write(bytes(48 << 20))
             stream.truncate(48 << 20)
         self.device = run("losetup", "--find", "--show", f"{self._below}/image").strip()
         # of the journal only what was in use is there
-        make_ext4(self.device, "-E", "nodiscard,lazy_itable_init=0,lazy_journal_init=1")
+        make_ext4(self.device, "-b", "4096", "-E", "nodiscard,lazy_itable_init=0,lazy_journal_init=1")
         return self
+
+    def fail_at(self, blocks: list[int]) -> None:
+        """From here on these cannot be written; all others can, if the disk is whole."""
+        fd = os.open(f"{self._below}/image", os.O_RDWR)
+        for block in blocks:
+            fallocate(fd, FALLOC_PUNCH_HOLE | FALLOC_KEEP_SIZE, block * 4096, 4096)
+        os.close(fd)
+        fill(f"{self._below}/filler")
 
     def fail(self) -> None:
         """From here on the journal cannot go on."""
@@ -451,3 +469,44 @@ def test_times_that_do_not_exist(disk: str) -> None:
         equal([r.op for r in records], ["rename", "setattr", "rename"], "records")
         equal(records[0].attr["mtime"] % 10**9, 10**9 - 1, "nanoseconds of the file")
         equal(flags_of(root), JOURNALED, "the log goes on")
+
+
+def blocks_of(path: str, count: int) -> list[int]:
+    """Where the blocks of a file are (FIBMAP, on plain ext4)."""
+    with open(path, "rb") as stream:
+        return [struct.unpack("=i", fcntl.ioctl(stream, FIBMAP, struct.pack("=i", number)))[0]
+                for number in range(count)]
+
+
+@intermezzo_only
+@provokes("I/O error", "lost async page write", "Detected IO errors", "EXT4-fs warning")
+def test_body_that_cannot_be_written_stays_listed(log: KernelLog) -> None:
+    """The disk refuses a body's blocks: what it has of it nobody knows, so its entry stays until the next
+    mount's CLOSE. Other entries go."""
+    with FailingDisk(whole=True) as disk:
+        with mounted(disk.device, fstype="ext4") as root:
+            write(f"{root}/f", b"o" * 8192)
+            syncfs(root)
+            blocks = blocks_of(f"{root}/f", 2)
+        with mounted(disk.device, FILESET) as root:
+            baseline = snapshot(root)
+            wait_for_spares(root)
+            here = fid_of(os.fsencode(f"{root}/f"), 1)
+            os.sync()
+            disk.fail_at(blocks)
+            with open(f"{root}/f", "r+b") as stream:
+                stream.write(b"N" * 8192)
+            os.sync()
+            write(f"{root}/g")
+            other = fid_of(os.fsencode(f"{root}/g"), 1)
+            wait_until(lambda: other in Log.of_mount(root).listed, "the other file is listed")
+            os.sync()
+            wait_until(lambda: other not in Log.of_mount(root).listed, "the other file's entry is free")
+            equal(Log.of_mount(root).listed, [here], "what is listed")
+            equal(info(root).dirty, 1, "what the log says is listed")
+        disk.repair()
+        with mounted(disk.device, FILESET) as root:
+            records = list(Log.of_mount(root).records())
+            equal([r.object for r in records if r.flags & RECOVERED], [here], "CLOSEs of the next mount")
+            check(baseline, Log.of_mount(root), root)
+        check_ext(disk.device)

@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Bodies that change where it is tight: while their change is ended, with the list of them full, without the
+data reaching the medium."""
+
+from __future__ import annotations
+
+import copy
+import ctypes
+import errno
+import mmap
+import os
+import resource
+import time
+from pathlib import Path
+from typing import Callable
+
+from guest.debug_switch import LINGER, going_wrong
+from guest.disks import make_ext4
+from guest.expect import equal, intermezzo_only, start_child, wait_until
+from guest.kernel_log import KernelLog
+from guest.kml import Log
+from guest.log_info import OVERFLOW, flags_of, info
+from guest.mounting import mount_old, remount_old, umount
+from guest.replay import check, fid_of, snapshot
+from guest.subject import FILESET, mount_point, mounted
+from guest.syscalls import call, syncfs
+
+CASE_DEADLINE = 150
+PAGE = 4096
+
+
+def write(path: str, data: bytes = b"data") -> None:
+    """A whole file."""
+    with open(path, "wb") as stream:
+        stream.write(data)
+
+
+def overwrite(path: str, data: bytes) -> None:
+    """Its beginning, without cutting it."""
+    fd = os.open(path, os.O_WRONLY)
+    try:
+        os.pwrite(fd, data, 0)
+    finally:
+        os.close(fd)
+
+
+def map_and_close(path: str, length: int = PAGE) -> int:
+    """The address of a shared mapping that can be written, with no descriptor left."""
+    fd = os.open(path, os.O_RDWR)
+    try:
+        return call("mmap", None, length, 3, mmap.MAP_SHARED, fd, 0)
+    finally:
+        os.close(fd)
+
+
+def wait_for_size(path: str, size: int) -> None:
+    """Somebody else writes it."""
+    end = time.monotonic() + 20
+    while os.stat(path).st_size != size:
+        if time.monotonic() > end:
+            raise AssertionError(f"{path} has not {size} bytes")
+
+
+def wait_until_none_is_listed(root: str) -> None:
+    """All bodies are closed and on the medium."""
+    def listed() -> int:
+        syncfs(root)
+        return info(root).dirty
+    wait_until(lambda: not listed(), "nothing is listed", 40)
+    wait_until(lambda: not Log.of_mount(root).listed, "nothing is listed on the cache")
+
+
+def others_change_files_being_closed(disk: str, join: Callable[[str], Callable[[], None]]) -> None:
+    """A child writes files and closes them, slowly; `join` does something to each while its CLOSE is being
+    written, and the rest of it afterwards. No change may stay without a CLOSE."""
+    make_ext4(disk)
+    with mounted(disk, FILESET) as root:
+        baseline = snapshot(root)
+        names = [f"{root}/{number}" for number in range(20)]
+        for name in names:
+            write(name, b"old")
+        wait_until_none_is_listed(root)
+        with going_wrong(LINGER):
+            child = start_child(lambda: [write(name, b"n" * PAGE) for name in names])
+            rest = []
+            for name in names:
+                wait_for_size(name, PAGE)
+                time.sleep(0.012)  # not a wait for anything: into its close, in another tick of the clock
+                rest.append(join(name))
+            equal(os.waitpid(child, 0)[1], 0, "the writer")
+        for finish in rest:
+            finish()
+        wait_until_none_is_listed(root)
+        equal(flags_of(root) & OVERFLOW, 0, "the log goes on")
+        check(baseline, Log.of_mount(root), root)
+
+
+@intermezzo_only
+def test_file_is_mapped_while_it_is_closed(disk: str) -> None:
+    """A mapping made while the CLOSE is being written: what is stored through it gets a CLOSE too."""
+    def join(path: str) -> Callable[[], None]:
+        address = map_and_close(path)
+
+        def finish() -> None:
+            ctypes.memset(address, 0x41, 100)
+            call("munmap", address, PAGE)
+        return finish
+    others_change_files_being_closed(disk, join)
+
+
+def with_large_records(function: Callable[[], object]) -> Callable[[], object]:
+    """As a caller with many groups, which each record names: a segment is soon full."""
+    def run() -> object:
+        os.setgroups(range(2000, 2256))
+        return function()
+    return run
+
+
+@intermezzo_only
+def test_burst_of_closes_waits_for_the_log_to_grow(disk: str) -> None:
+    """Files that exist are overwritten faster than segments are made: the log is not full, only behind."""
+    make_ext4(disk, size="90M")
+    with mounted(disk, fstype="ext4") as root:
+        for number in range(200):
+            os.mknod(f"{root}/{number}")
+    with mounted(disk, f"{FILESET},nodelalloc") as root:
+        baseline = snapshot(root)
+        writer = start_child(lambda: [write(f"{root}/big", bytes(3 << 20)) for _ in range(8)])
+        children = [start_child(with_large_records(lambda first=part: [  # type: ignore[misc]
+            overwrite(f"{root}/{number}", b"x") for _ in range(5) for number in range(first, 200, 8)]))
+            for part in range(8)]
+        equal([os.waitpid(child, 0)[1] for child in (writer, *children)], [0] * 9, "exit codes")
+        equal(flags_of(root) & OVERFLOW, 0, "the log goes on")
+        wait_until_none_is_listed(root)
+        check(baseline, Log.of_mount(root), root)
+
+
+@intermezzo_only
+def test_many_files_closed_at_once_wait_for_the_log_to_grow(disk: str) -> None:
+    """A process with many written files ends: nothing is listed between one CLOSE and the next."""
+    make_ext4(disk, size="90M")
+
+    def write_many(root: str) -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
+        for number in range(800):
+            os.write(os.open(f"{root}/{number}", os.O_WRONLY), b"x" * 5000)
+
+    with mounted(disk, fstype="ext4") as root:
+        for number in range(800):
+            os.mknod(f"{root}/{number}")
+    with mounted(disk, f"{FILESET},nodelalloc") as root:
+        baseline = snapshot(root)
+        child = start_child(with_large_records(lambda: write_many(root)))
+        equal(os.waitpid(child, 0)[1], 0, "exit code")
+        wait_until_none_is_listed(root)
+        equal(flags_of(root) & OVERFLOW, 0, "the log goes on")
+        check(baseline, Log.of_mount(root), root)
+
+
+def make_with_short_list(disk: str) -> None:
+    """A cache whose LML has a single block: 64 entries."""
+    make_ext4(disk, "-b", "4096")
+    with mounted(disk, FILESET):
+        pass
+    with mounted(disk, fstype="ext4") as root:
+        os.truncate(f"{root}/.intermezzo/rootset/lml", 4096)
+
+
+@intermezzo_only
+def test_list_full_of_closed_files_makes_room(disk: str) -> None:
+    """More files than entries, one after the other, by four writers: none of them is refused, and no entry
+    gets lost."""
+    make_with_short_list(disk)
+    with mounted(disk, FILESET) as root:
+        baseline = snapshot(root)
+        children = [start_child(lambda who=part: [  # type: ignore[misc]
+            write(f"{root}/{who}.{number}", b"x" * 100) for number in range(250)]) for part in range(4)]
+        equal([os.waitpid(child, 0)[1] for child in children], [0] * 4, "exit codes")
+        held = [os.open(f"{root}/0.{number}", os.O_RDWR) for number in range(60)]
+        for fd in held:
+            os.write(fd, b"more")
+        fids = sorted(fid_of(os.fsencode(f"{root}/0.{number}"), 1) for number in range(60))
+        wait_until(lambda: sorted(Log.of_mount(root).listed) == fids, "each has one entry")
+        for fd in held:
+            os.close(fd)
+        wait_until_none_is_listed(root)
+        equal(flags_of(root) & OVERFLOW, 0, "the log goes on")
+        check(baseline, Log.of_mount(root), root)
+
+
+@intermezzo_only
+def test_list_full_of_open_files_ends_the_log_and_nothing_else(disk: str, log: KernelLog) -> None:
+    """A user with more files being changed than can be listed: nobody's write or mmap fails for it."""
+    make_with_short_list(disk)
+    for late in (write, lambda path: call("munmap", map_and_close(path), PAGE)):
+        with mounted(disk, FILESET) as root:
+            for number in range(64):
+                write(f"{root}/{number}")
+            write(f"{root}/late", bytes(PAGE))
+            wait_until_none_is_listed(root)
+            held = [os.open(f"{root}/{number}", os.O_RDWR) for number in range(64)]
+            for fd in held:
+                os.write(fd, b"more")
+            equal(flags_of(root) & OVERFLOW, 0, "with all entries in use")
+            log.mark()
+            late(f"{root}/late")
+            said = [line for line in log.read().splitlines() if "ends here" in line]
+            equal((len(said), flags_of(root) & OVERFLOW), (1, OVERFLOW), f"lines {said}")
+            os.mkdir(f"{root}/after")
+            for fd in held:
+                os.close(fd)
+        make_with_short_list(disk)
+
+
+@intermezzo_only
+def test_mappings_that_stay_do_not_hold_up_others(disk: str) -> None:
+    """Whatever is mapped for long: the CLOSE of a mapping that has ended is not far."""
+    make_ext4(disk)
+    with mounted(disk, FILESET) as root:
+        for number in range(80):
+            write(f"{root}/{number}", bytes(PAGE))
+        held = [map_and_close(f"{root}/{number}") for number in range(79)]
+        late = map_and_close(f"{root}/79")
+        for address in (*held, late):
+            ctypes.memset(address, 0x42, 10)
+        call("munmap", late, PAGE)
+        before = len(list(Log.of_mount(root).records()))
+        wait_until(lambda: len(list(Log.of_mount(root).records())) > before, "the CLOSE of the last one")
+        newest = list(Log.of_mount(root).records())[-1]
+        here = fid_of(os.fsencode(f"{root}/79"), 1)
+        equal((newest.op, newest.object), ("close", here), "the newest record")
+        for address in held:
+            call("munmap", address, PAGE)
+
+
+@intermezzo_only
+def test_read_only_closes_all_that_waits(disk: str) -> None:
+    """Two hundred mappings end, the fileset becomes read-only before the worker has looked."""
+    make_ext4(disk)
+    with mounted(disk, FILESET) as root:
+        baseline = snapshot(root)
+        for number in range(200):
+            write(f"{root}/{number}", bytes(PAGE))
+        wait_until_none_is_listed(root)
+        held = [map_and_close(f"{root}/{number}") for number in range(200)]
+        before = len(list(Log.of_mount(root).records()))
+        for address in held:
+            ctypes.memset(address, 0x43, 10)
+        for address in held:
+            call("munmap", address, PAGE)
+        remount_old(root, "ro")
+        found = Log.of_mount(root)
+        equal((len(list(found.records())) - before, found.listed), (200, []), "CLOSEs, and files listed")
+        remount_old(root, "rw")
+        os.mkdir(f"{root}/d")
+        check(baseline, Log.of_mount(root), root)
+
+
+@intermezzo_only
+def test_emergency_remount_of_the_cache(disk: str, log: KernelLog) -> None:
+    """SysRq-U makes the cache read-only below us; unmounting still lets go of every file, and the next mount
+    goes on."""
+    make_ext4(disk)
+    where = mount_point()
+    mount_old(disk, where, "intermezzo", FILESET)
+    baseline = snapshot(where)
+    with open(f"{where}/f", "wb") as stream:
+        stream.write(b"data")
+        stream.flush()
+        Path("/proc/sysrq-trigger").write_text("u", encoding="ascii")
+        wait_until(lambda: is_read_only(where), "a read-only cache")
+    equal(info(where).dirty, 1, "listed still")
+    umount(where)
+    equal("Busy inodes" in log.read(), False, "inodes were left")
+    with mounted(disk, FILESET) as root:
+        check(copy.deepcopy(baseline), Log.of_mount(root), root)
+        os.mkdir(f"{root}/d")
+        check(baseline, Log.of_mount(root), root)
+
+
+def is_read_only(root: str) -> bool:
+    """Does the cache refuse changes?"""
+    try:
+        os.mkdir(f"{root}/probe")
+        os.rmdir(f"{root}/probe")
+    except OSError as error:
+        equal(error.errno, errno.EROFS, "errno")
+        return True
+    return False
