@@ -202,36 +202,6 @@ static ssize_t izo_splice_read(struct file *in, loff_t *ppos, struct pipe_inode_
 	return backing_file_splice_read(izo_lower_file(in), ppos, pipe, len, flags, &ctx);
 }
 
-/*
- * Not backing_file_splice_write(): it wants the inode locked for stripping, but the splice may wait
- * for the pipe without end, and nobody could remove the file meanwhile. A set-id bit set in between
- * is stripped by the lower file system.
- */
-static ssize_t izo_splice_write(struct pipe_inode_info *pipe, struct file *out, loff_t *ppos,
-				size_t len, unsigned int flags)
-{
-	struct inode *inode = file_inode(out);
-	struct file *lower = izo_lower_file(out);
-	ssize_t ret = izo_sync_flags(out);
-
-	if (!lower->f_op->splice_write)
-		return -EINVAL;
-	if (!ret && !IS_NOSEC(inode)) {
-		inode_lock(inode);
-		ret = file_remove_privs(out);
-		inode_unlock(inode);
-	}
-	if (!ret)
-		ret = izo_body_dirty(inode, false);
-	if (ret)
-		return ret;
-	file_start_write(lower);
-	ret = lower->f_op->splice_write(pipe, lower, ppos, len, flags);
-	file_end_write(lower);
-	izo_end_write(out, *ppos, ret);
-	return ret;
-}
-
 /**
  * izo_fsync - ->fsync of files and directories
  * @file: upper file
@@ -452,7 +422,8 @@ const struct file_operations izo_file_operations = {
 	.fallocate		= izo_fallocate,
 	.fadvise		= izo_fadvise,
 	.splice_read		= izo_splice_read,
-	.splice_write		= izo_splice_write,
+	/* waits for the pipe first; then each part is a write like any other, set-id bits and all */
+	.splice_write		= iter_file_splice_write,
 	.copy_file_range	= izo_copy_file_range,
 	.remap_file_range	= izo_remap_file_range,
 	.unlocked_ioctl		= izo_ioctl,

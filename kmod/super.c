@@ -115,12 +115,26 @@ static struct fs_context *izo_lower_context(struct fs_context *fc,
 	return ERR_PTR(err);
 }
 
+/*
+ * A splice to a file of ours holds the pipe while it writes to the cache; one to a file system of
+ * the cache's type holds freezing off first and then takes the pipe. Nobody but us writes to this
+ * one, so the two orders cannot meet; lockdep must not take them for one.
+ */
+static void izo_name_freeze_locks(struct super_block *lower)
+{
+	static struct lock_class_key keys[SB_FREEZE_LEVELS];
+
+	for (int level = 0; level < SB_FREEZE_LEVELS; level++)
+		lockdep_set_class(&lower->s_writers.rw_sem[level], &keys[level]);
+}
+
 static struct vfsmount *izo_mount_private(struct fs_context *lower_fc)
 {
 	int err = vfs_get_tree(lower_fc);
 
 	if (err)
 		return ERR_PTR(err);
+	izo_name_freeze_locks(lower_fc->root->d_sb);
 	up_write(&lower_fc->root->d_sb->s_umount);
 	/*
 	 * For MNT_INTERNAL: the mount's end is not deferred. Not earlier: a tmpfs superblock made

@@ -16,7 +16,7 @@ from typing import Callable
 
 from guest.debug_switch import LINGER, going_wrong
 from guest.disks import make_ext4
-from guest.expect import equal, intermezzo_only, start_child, wait_until
+from guest.expect import equal, intermezzo_only, process_state, start_child, wait_until
 from guest.kernel_log import KernelLog
 from guest.kml import Log
 from guest.log_info import OVERFLOW, flags_of, info
@@ -106,6 +106,53 @@ def test_file_is_mapped_while_it_is_closed(disk: str) -> None:
             call("munmap", address, PAGE)
         return finish
     others_change_files_being_closed(disk, join)
+
+
+@intermezzo_only
+def test_file_is_spliced_to_while_it_is_closed(disk: str) -> None:
+    """Likewise what is spliced into the file."""
+    def join(path: str) -> Callable[[], None]:
+        reader, writer = os.pipe()
+        os.write(writer, b"spliced")
+        fd = os.open(path, os.O_WRONLY)
+        for at in range(7):
+            os.splice(reader, fd, 1, offset_dst=at * 300)
+        for end in (reader, writer, fd):
+            os.close(end)
+        return lambda: None
+    others_change_files_being_closed(disk, join)
+
+
+@intermezzo_only
+def test_set_id_bits_are_stripped_when_data_arrives(disk: str) -> None:
+    """A splice waits for its pipe, the owner sets the bit meanwhile: that it goes again is recorded."""
+    make_ext4(disk)
+    with mounted(disk, FILESET) as root:
+        baseline = snapshot(root)
+        write(f"{root}/f")
+        os.chmod(f"{root}/f", 0o777)
+        reader, writer = os.pipe()
+        told, tell = os.pipe()
+
+        def splice() -> None:
+            os.close(writer)
+            os.setuid(1000)
+            fd = os.open(f"{root}/f", os.O_WRONLY)
+            os.write(tell, b"!")
+            equal(os.splice(reader, fd, 100), 4, "bytes")
+            os.close(fd)
+
+        child = start_child(splice)
+        os.read(told, 1)
+        wait_until(lambda: process_state(child) == "S", "the splice to wait for data")
+        os.chmod(f"{root}/f", 0o4777)
+        os.write(writer, b"late")
+        equal(os.waitpid(child, 0)[1], 0, "the splice")
+        for end in (reader, writer, told, tell):
+            os.close(end)
+        equal(os.stat(f"{root}/f").st_mode & 0o7777, 0o777, "mode")
+        wait_until_none_is_listed(root)
+        check(baseline, Log.of_mount(root), root)
 
 
 def with_large_records(function: Callable[[], object]) -> Callable[[], object]:
