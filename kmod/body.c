@@ -163,6 +163,8 @@ static int izo_list_mapped(struct izo_ctx *ctx)
  * izo_body_mapped - a file gets a shared mapping that can be written
  * @inode: upper inode, open for writing by the caller
  *
+ * msync(2) goes past us to the cache's file: the entry is committed here.
+ *
  * Context: mmap_lock held.
  * Return: 0 or a negative errno: it must not be mapped.
  */
@@ -174,10 +176,12 @@ int izo_body_mapped(struct inode *inode)
 	izo_body_ctx(&ctx, inode);
 	if (err || !ctx.shared || !inode->i_nlink)
 		return err;
-	if (izo_join_mapped(inode))
-		return 0;
-	err = izo_find_fids(&ctx);
-	return err ? err : izo_list_mapped(&ctx);
+	if (!izo_join_mapped(inode)) {
+		err = izo_find_fids(&ctx);
+		if (!err)
+			err = izo_list_mapped(&ctx);
+	}
+	return err ? err : izo_body_entry_commit(inode, false);
 }
 
 static void izo_drop_range(struct izo_dirty *d, unsigned int i)

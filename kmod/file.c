@@ -114,6 +114,7 @@ static void izo_end_write(struct file *file, loff_t pos, ssize_t ret)
 		izo_body_changed(inode, 0, 0);	/* some of it may have been written */
 }
 
+/* A direct read has the pages it passes by written out first. */
 static ssize_t izo_read_iter(struct kiocb *iocb, struct iov_iter *to)
 {
 	struct file *file = iocb->ki_filp;
@@ -124,6 +125,8 @@ static ssize_t izo_read_iter(struct kiocb *iocb, struct iov_iter *to)
 	};
 	int err = izo_sync_flags(file);
 
+	if (!err && iocb->ki_flags & IOCB_DIRECT)
+		err = izo_body_entry_commit(file_inode(file), iocb->ki_flags & IOCB_NOWAIT);
 	if (err)
 		return err;
 	return backing_file_read_iter(izo_lower_file(file), to, iocb, iocb->ki_flags, &ctx);
@@ -259,6 +262,9 @@ static long izo_fallocate(struct file *file, int mode, loff_t offset, loff_t len
 	err = file_remove_privs(file);
 	if (!err)
 		err = izo_body_dirty(inode, false);
+	/* holes and shifts have pages around them written out first */
+	if (!err && mode & ~FALLOC_FL_KEEP_SIZE)
+		err = izo_body_entry_commit(inode, false);
 	if (!err)
 		err = vfs_fallocate(izo_lower_file(file), mode, offset, len);
 	if (mode & (FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE))
@@ -288,6 +294,8 @@ static ssize_t izo_copy_file_range(struct file *in, loff_t pos_in, struct file *
 	ret = file_remove_privs(out);
 	if (!ret)
 		ret = izo_body_dirty(inode, false);
+	if (!ret && out->f_iocb_flags & (IOCB_DIRECT | IOCB_DSYNC))
+		ret = izo_body_entry_commit(inode, false);
 	if (!ret)
 		ret = vfs_copy_file_range(izo_lower_file(in), pos_in, izo_lower_file(out), pos_out,
 					  len, flags);

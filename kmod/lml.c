@@ -326,7 +326,8 @@ static unsigned int izo_write_out(struct izo_log *log, unsigned int *left, bool 
 	unsigned int count = izo_collect(log, izo_waits_for_medium, left, inodes);
 
 	for (unsigned int i = 0; i < count; i++)
-		filemap_flush(izo_lower(inodes[i])->i_mapping);
+		if (!izo_body_entry_commit(inodes[i], false))
+			filemap_flush(izo_lower(inodes[i])->i_mapping);
 	for (unsigned int i = 0; i < count; i++) {
 		struct address_space *mapping = izo_lower(inodes[i])->i_mapping;
 

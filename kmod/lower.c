@@ -446,6 +446,19 @@ static void izo_d_exchange(struct dentry *a, struct dentry *b, struct dentry *sp
 	d_move(b, spare);
 }
 
+/*
+ * ext4 would write out a file that replaces another, to leave no empty one after a crash; not in a
+ * handle of ours (noauto_da_alloc), so here.
+ */
+static int izo_rename_flush(struct inode *source)
+{
+	int err = izo_body_entry_commit(source, false);
+
+	if (!err)
+		filemap_flush(izo_lower(source)->i_mapping);
+	return err;
+}
+
 static int izo_rename_begin(struct izo_ctx *ctx, struct izo_name *from, struct izo_name *to,
 			    unsigned int flags)
 {
@@ -454,12 +467,8 @@ static int izo_rename_begin(struct izo_ctx *ctx, struct izo_name *from, struct i
 
 	if (!err)
 		err = izo_quota_begin(d_inode(to->dir), target);
-	/*
-	 * ext4 would write out a file that replaces another, to leave no empty one after a crash;
-	 * not in a handle of ours (noauto_da_alloc), so here.
-	 */
 	if (!err && target && !(flags & RENAME_EXCHANGE) && S_ISREG(source->i_mode))
-		filemap_flush(source->i_mapping);
+		err = izo_rename_flush(ctx->change.object);
 	return err ? err : izo_log_begin(ctx);
 }
 

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Callable
 
 from guest.debug_switch import LINGER, going_wrong
-from guest.disks import make_ext4
+from guest.disks import copy_as_after_a_crash, make_ext4
 from guest.expect import equal, intermezzo_only, process_state, start_child, wait_until
 from guest.kernel_log import KernelLog
-from guest.kml import Log
-from guest.log_info import OVERFLOW, flags_of, info
+from guest.kml import RECOVERED, Log
+from guest.log_info import OVERFLOW, flags_of, info, wait_for_spares
 from guest.mounting import mount_old, remount_old, umount
 from guest.replay import check, fid_of, snapshot
 from guest.subject import FILESET, mount_point, mounted
@@ -301,6 +301,91 @@ def test_read_only_closes_all_that_waits(disk: str) -> None:
         remount_old(root, "rw")
         os.mkdir(f"{root}/d")
         check(baseline, Log.of_mount(root), root)
+
+
+def recovered_after_a_crash(disk: str, second_disk: str, change: Callable[[str], object]) -> list[str]:
+    """Overwrite a body by `change`, which forces the new data out, and lose power right then: the operations
+    recorded by the next mount's recovery."""
+    make_ext4(disk)
+    with mounted(disk, FILESET) as root:
+        write(f"{root}/f", b"o" * PAGE)
+        write(f"{root}/source", b"N" * 100)
+    with mounted(disk, f"{FILESET},commit=300") as root:
+        wait_for_spares(root)
+        change(f"{root}/f")
+        copy_as_after_a_crash(disk, second_disk)
+    with mounted(second_disk, FILESET) as root:
+        with open(f"{root}/f", "rb") as stream:
+            equal(stream.read(100), b"N" * 100, f"{change.__name__}: what is on the medium")
+        return [r.op for r in Log.of_mount(root).records() if r.flags & RECOVERED]
+
+
+@intermezzo_only
+def test_data_is_forced_out_after_its_entry(disk: str, second_disk: str) -> None:
+    """A mapping, copy_file_range and splice to an O_DSYNC file, a direct read: what reaches the medium in
+    place of older data is listed there."""
+    def by_mapping(path: str) -> None:
+        address = map_and_close(path)
+        ctypes.memset(address, 0x4e, 100)
+        # as msync(2), but for the commit at its end
+        fd = os.open(path, os.O_RDONLY)
+        call("munmap", address, PAGE)
+        call("sync_file_range", fd, 0, PAGE, 7)
+        os.close(fd)
+
+    def by_copy(path: str) -> None:
+        source = os.open(f"{os.path.dirname(path)}/source", os.O_RDONLY)
+        target = os.open(path, os.O_WRONLY | os.O_DSYNC)
+        equal(os.copy_file_range(source, target, 100), 100, "bytes")
+        os.close(source)
+        os.close(target)
+
+    def by_splice(path: str) -> None:
+        reader, writer = os.pipe()
+        os.write(writer, b"N" * 100)
+        target = os.open(path, os.O_WRONLY | os.O_DSYNC)
+        equal(os.splice(reader, target, 100), 100, "bytes")
+        for end in (reader, writer, target):
+            os.close(end)
+
+    def by_direct_read(path: str) -> None:
+        overwrite(path, b"N" * 100)
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECT)
+        os.readv(fd, [mmap.mmap(-1, PAGE)])
+        os.close(fd)
+
+    for change in (by_mapping, by_copy, by_splice, by_direct_read):
+        recovered = recovered_after_a_crash(disk, second_disk, change)
+        equal(recovered, ["close"], f"{change.__name__}: recovered")
+
+
+@intermezzo_only
+def test_lazytime_does_not_leave_the_log_ahead(disk: str, second_disk: str) -> None:
+    """A CLOSE says the time of the last write; after a crash the file has it: ext4 counts changes of an inode
+    (i_version), and writes one whose count moved, times and all."""
+    make_ext4(disk)
+    with mounted(disk, f"{FILESET},lazytime,commit=300") as root:
+        baseline = snapshot(root)
+        # in a block of inodes that nothing else is in
+        for number in range(40):
+            write(f"{root}/{number}")
+        write(f"{root}/f", b"o" * PAGE)
+        for number in range(40, 80):
+            write(f"{root}/{number}")
+        wait_for_spares(root)
+        wait_until_none_is_listed(root)
+        overwrite(f"{root}/f", b"N" * 100)
+        fd = os.open(f"{root}/f", os.O_RDONLY)
+        # not syncfs(2), which writes the times too
+        call("sync_file_range", fd, 0, PAGE, 7)
+        os.close(fd)
+        wait_until(lambda: not info(root).dirty, "its data is on the medium")
+        wait_until(lambda: not Log.of_mount(root).listed, "its entry is free on the cache")
+        copy_as_after_a_crash(disk, second_disk)
+    with mounted(second_disk, FILESET) as root:
+        found = Log.of_mount(root)
+        equal([r.op for r in found.records() if r.flags & RECOVERED], [], "recovered")
+        check(baseline, found, root)
 
 
 @intermezzo_only
