@@ -617,15 +617,23 @@ static struct dentry *izo_find_lower(struct izo_log *log, const struct izo_lml_e
 	return lower->s_export_op->fh_to_dentry(lower, &fid, 2, FILEID_INO32_GEN);
 }
 
-/* A CLOSE for a file that was listed when the machine stopped; one that is gone needs none. */
+/*
+ * A CLOSE for a file that was listed when the machine stopped; one that is gone needs none. Returns
+ * 0, 1 if the file cannot be read now, or a negative errno.
+ */
 static int izo_recover_entry(struct izo_log *log, const struct izo_lml_entry *e)
 {
 	struct izo_ctx ctx = { .sb = log->sb, .shared = true };
 	struct dentry *dentry = izo_find_lower(log, e);
-	int err = 0;
+	int err = PTR_ERR_OR_ZERO(dentry);
 
-	if (IS_ERR_OR_NULL(dentry))
+	if (!dentry || err == -ESTALE || err == -ENOENT)
 		return 0;
+	if (err) {
+		pr_warn("%s: inode %llu was being changed when the machine stopped and cannot be read (error %d): it stays listed until a later mount\n",
+			log->sb->s_id, le64_to_cpu(e->ino), err);
+		return 1;
+	}
 	ctx.change.op = IZO_KML_CLOSE;
 	ctx.change.flags = IZO_KML_RECOVERED | IZO_KML_WHOLE;
 	ctx.change.lower = dentry;
@@ -664,16 +672,19 @@ int izo_lml_recover(struct izo_log *log)
 
 	for (unsigned int slot = 0; slot < log->nslots && !err; slot++) {
 		struct izo_lml_entry e;
+		int kept = 0;
 
 		err = log->ops->read(log, &log->lml, slot * sizeof(e), &e, sizeof(e));
 		if (err || !memchr_inv(&e, 0, sizeof(e)))
 			continue;
 		if (izo_entry_ok(log, &e)) {
-			err = izo_recover_entry(log, &e);
+			kept = izo_recover_entry(log, &e);
+			err = min(kept, 0);
 			recovered++;
 		}
 		__set_bit(slot, log->slots);
-		__set_bit(slot, log->stale);
+		if (kept <= 0)
+			__set_bit(slot, log->stale);
 	}
 	if (recovered)
 		pr_info("%s: %u files were being changed when the machine stopped\n",

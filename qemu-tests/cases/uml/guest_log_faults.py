@@ -8,12 +8,13 @@ import errno
 import fcntl
 import mmap
 import os
+import re
 import struct
 import time
 from typing import Callable
 
 from guest import clone
-from guest.disks import check_ext, debugfs_write, fill, make_ext4, run
+from guest.disks import check_ext, copy_as_after_a_crash, debugfs_write, fill, make_ext4, run
 from guest.expect import equal, errno_of, expect_errno, intermezzo_only, provokes, wait_until
 from guest.kernel_log import KernelLog
 from guest.kml import RECOVERED, Log
@@ -510,3 +511,56 @@ def test_body_that_cannot_be_written_stays_listed(log: KernelLog) -> None:
             equal([r.object for r in records if r.flags & RECOVERED], [here], "CLOSEs of the next mount")
             check(baseline, Log.of_mount(root), root)
         check_ext(disk.device)
+
+
+def inode_position(device: str, path: str) -> int:
+    """Where an inode is on an unmounted ext4, in bytes."""
+    said = run("debugfs", "-R", f"imap {path}", device)
+    found = re.search(r"located at block (\d+), offset 0x([0-9a-f]+)", said)
+    assert found
+    return int(found[1]) * 4096 + int(found[2], 16)
+
+
+def change_byte(device: str, position: int) -> None:
+    """Damage one byte of a disk; a second time: repair it."""
+    with open(device, "r+b", buffering=0) as disk:
+        disk.seek(position)
+        byte = disk.read(1)
+        disk.seek(position)
+        disk.write(bytes([byte[0] ^ 0xff]))
+        os.fsync(disk.fileno())
+
+
+@intermezzo_only
+@provokes("EXT4-fs error", "EXT4-fs warning", "cannot be read")
+def test_listed_body_that_cannot_be_read_at_recovery(disk: str, second_disk: str) -> None:
+    """After a crash a listed inode is damaged: the mount says so and goes on, the entry stays; once the inode
+    can be read again it gets its CLOSE."""
+    make_ext4(disk, "-b", "4096")
+    with mounted(disk, f"{FILESET},commit=300") as root:
+        baseline = snapshot(root)
+        for name in ("f", "g"):
+            write(f"{root}/{name}")
+        listed = [fid_of(os.fsencode(f"{root}/{name}"), 1) for name in ("f", "g")]
+        files = [open(f"{root}/{name}", "r+b", buffering=0) for name in ("f", "g")]
+        for stream in files:
+            stream.write(b"more")
+            os.fsync(stream.fileno())
+        equal(sorted(Log.of_mount(root).listed), sorted(listed), "listed")
+        copy_as_after_a_crash(disk, second_disk)
+        for stream in files:
+            stream.close()
+    run("e2fsck", "-fy", second_disk, ok=(0, 1))
+    where = inode_position(second_disk, "f") + 0x20
+    change_byte(second_disk, where)
+    with mounted(second_disk, FILESET) as root:
+        found = Log.of_mount(root)
+        equal([r.object for r in found.records() if r.flags & RECOVERED], listed[1:], "recovered")
+        equal(found.listed, listed[:1], "still listed")
+        os.mkdir(f"{root}/d")
+    change_byte(second_disk, where)
+    with mounted(second_disk, FILESET) as root:
+        found = Log.of_mount(root)
+        equal([r.object for r in found.records() if r.flags & RECOVERED], listed[::-1], "recovered")
+        equal(found.listed, [], "still listed")
+        check(baseline, found, root)
