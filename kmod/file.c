@@ -312,6 +312,9 @@ static loff_t izo_remap_file_range(struct file *in, loff_t pos_in, struct file *
 
 	if (remap_flags & ~(REMAP_FILE_DEDUP | REMAP_FILE_ADVISORY))
 		return -EINVAL;
+	/* before the file is listed for nothing */
+	if (!izo_lower_file(in)->f_op->remap_file_range)
+		return -EOPNOTSUPP;
 	inode_lock(inode);
 	if (remap_flags & REMAP_FILE_DEDUP) {
 		ret = vfs_dedupe_file_range_one(izo_lower_file(in), pos_in, izo_lower_file(out),

@@ -534,11 +534,14 @@ void izo_log_await_commits(struct work_struct *work)
 	struct izo_log *log = container_of(work, struct izo_log, tell_work);
 	tid_t tid;
 
+	/* idle: a commit may be minutes away */
 	while (izo_log_tell_now(log, &tid))
-		wait_event(log->journal->j_wait_done_commit,
-			   jbd2_transaction_committed(log->journal, tid) ||
-			   is_journal_aborted(log->journal) ||
-			   test_bit(IZO_LOG_STOPPED, &log->state));
+		wait_event_idle(log->journal->j_wait_done_commit,
+				jbd2_transaction_committed(log->journal, tid) ||
+				is_journal_aborted(log->journal) ||
+				test_bit(IZO_LOG_STOPPED, &log->state));
+	/* a journal that has failed wakes them for good */
+	izo_log_check_in(log);
 }
 
 /**

@@ -89,7 +89,7 @@ static bool izo_control_ok(const struct izo_kml_control *c)
 
 static u32 izo_part(u64 bytes, u32 part, u32 least, u32 most)
 {
-	return roundup_pow_of_two(clamp_t(u64, bytes / part, least, most));
+	return roundup_pow_of_two(clamp_t(u64, div_u64(bytes, part), least, most));
 }
 
 /* Without a control block the others are nothing but room that may be wanted badly. */

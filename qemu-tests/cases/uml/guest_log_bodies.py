@@ -7,6 +7,7 @@ from __future__ import annotations
 import copy
 import ctypes
 import errno
+import fcntl
 import mmap
 import os
 import resource
@@ -16,7 +17,7 @@ from typing import Callable
 
 from guest.debug_switch import LINGER, going_wrong
 from guest.disks import copy_as_after_a_crash, make_ext4
-from guest.expect import equal, intermezzo_only, process_state, start_child, wait_until
+from guest.expect import equal, expect_errno, intermezzo_only, process_state, start_child, wait_until
 from guest.kernel_log import KernelLog
 from guest.kml import RECOVERED, Log
 from guest.log_info import OVERFLOW, flags_of, info, wait_for_spares
@@ -27,6 +28,7 @@ from guest.syscalls import call, syncfs
 
 CASE_DEADLINE = 150
 PAGE = 4096
+FICLONE = 0x40049409
 
 
 def write(path: str, data: bytes = b"data") -> None:
@@ -301,6 +303,20 @@ def test_read_only_closes_all_that_waits(disk: str) -> None:
         remount_old(root, "rw")
         os.mkdir(f"{root}/d")
         check(baseline, Log.of_mount(root), root)
+
+
+@intermezzo_only
+def test_clone_of_a_range_that_the_cache_refuses_is_no_change(disk: str) -> None:
+    """FICLONE on ext4: nothing is listed or recorded for it."""
+    make_ext4(disk)
+    with mounted(disk, FILESET) as root:
+        write(f"{root}/a")
+        write(f"{root}/b")
+        wait_until_none_is_listed(root)
+        before = len(list(Log.of_mount(root).records()))
+        with open(f"{root}/a", "rb") as source, open(f"{root}/b", "r+b") as target:
+            expect_errno(errno.EOPNOTSUPP, fcntl.ioctl, target, FICLONE, source.fileno())
+        equal(len(list(Log.of_mount(root).records())), before, "records")
 
 
 def recovered_after_a_crash(disk: str, second_disk: str, change: Callable[[str], object]) -> list[str]:

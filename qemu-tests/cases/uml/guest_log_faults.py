@@ -9,6 +9,7 @@ import fcntl
 import mmap
 import os
 import re
+import select
 import struct
 import time
 from typing import Callable
@@ -564,3 +565,24 @@ def test_listed_body_that_cannot_be_read_at_recovery(disk: str, second_disk: str
         equal([r.object for r in found.records() if r.flags & RECOVERED], listed[::-1], "recovered")
         equal(found.listed, [], "still listed")
         check(baseline, found, root)
+
+
+@intermezzo_only
+@provokes("JBD2: .*error", "Aborting journal", "EXT4-fs error", "EXT4-fs warning", "I/O error")
+def test_waiting_reader_is_told_that_the_journal_has_failed() -> None:
+    """Nobody changes anything after the commit that failed: poll(2) of the log returns all the same."""
+    with FailingDisk() as disk, mounted(disk.device, f"{FILESET},commit=1") as root:
+        wait_for_spares(root)
+        fd = os.open(f"{root}/.intermezzo/rootset/kml", os.O_RDONLY)
+        os.fsync(fd)
+        os.lseek(fd, 0, os.SEEK_END)
+        disk.fail()
+        os.mkdir(f"{root}/lost")
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        start = time.monotonic()
+        events = poll.poll(60000)
+        equal([bool(event & select.POLLERR) for _, event in events], [True], f"{events}")
+        # at its end poll(2) looks by itself
+        equal(time.monotonic() - start < 50, True, "woken")
+        os.close(fd)
