@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Any other cache (tmpfs): the log is written through its files, after the change. There is no
- * transaction to put both into, so nothing is promised after a crash.
+ * Any other cache (xfs, btrfs, tmpfs): the log is written through its files, after the change. There
+ * is no transaction to put both into, so nothing is promised after a crash.
  */
 
 #include <linux/fs.h>
@@ -11,8 +11,12 @@
 #include "intermezzo.h"
 #include "log.h"
 
-/* The logs' own inodes are locked inside the lock of the object that a record is about. */
+/*
+ * The logs' own inodes are locked, and their pages read in, inside the locks of the object that a
+ * record is about.
+ */
 static struct lock_class_key izo_generic_log_key;
+static struct lock_class_key izo_generic_mapping_key;
 
 static int izo_generic_attach(struct izo_log *log)
 {
@@ -27,6 +31,7 @@ static int izo_generic_open(struct izo_log *log, struct izo_area *area, const st
 	if (IS_ERR(file))
 		return PTR_ERR(file);
 	lockdep_set_class(&area->inode->i_rwsem, &izo_generic_log_key);
+	lockdep_set_class(&area->inode->i_mapping->invalidate_lock, &izo_generic_mapping_key);
 	area->file = file;
 	return 0;
 }

@@ -35,7 +35,7 @@ static void izo_file_attach(struct file *file, struct file *lower)
 	 * sync_file_range(2), fadvise(2), cachestat(2) act on the mapping that has the pages. Not
 	 * over tmpfs: mmap(2) would take our inode for one of tmpfs's by its mapping.
 	 */
-	if (izo_lower_sb(file_inode(file)->i_sb)->s_bdev)
+	if (izo_sb(file_inode(file)->i_sb)->config.cache->needs_device)
 		file->f_mapping = lower->f_mapping;
 	file->f_wb_err = filemap_sample_wb_err(file->f_mapping);
 }

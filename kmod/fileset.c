@@ -74,7 +74,7 @@ int izo_fileset_accept_cache(struct super_block *sb, struct fs_context *fc)
 {
 	int ret;
 
-	if (izo_sb(sb)->config.fileset || !izo_lower_sb(sb)->s_bdev)
+	if (izo_sb(sb)->config.fileset || !izo_sb(sb)->config.cache->needs_device)
 		return 0;
 	ret = izo_cache_is_marked(sb);
 	if (!ret && !sb_rdonly(sb) && !(fc->sb_flags & SB_SILENT))

@@ -53,6 +53,7 @@ void izo_kill_sb(struct super_block *sb);
 /* params.c */
 int izo_init_fs_context(struct fs_context *fc);
 int izo_parse_cache_options(struct fs_context *fc, struct fs_context *lower_fc);
+bool izo_fc_chooses_part(struct fs_context *fc, const struct izo_cache_type *cache);
 struct izo_config *izo_fc_config(struct fs_context *fc);
 void izo_config_free(struct izo_config *config);
 int izo_config_agree(struct fs_context *fc, const struct izo_config *has,
@@ -92,6 +93,12 @@ void izo_sysctl_exit(void);
 /* cache.c */
 const struct izo_cache_type *izo_cache_type_find(const char *name);
 const struct izo_cache_type *izo_cache_type_default(bool needs_device);
+
+/* cache_btrfs.c */
+int izo_btrfs_check(const struct vfsmount *mnt, struct fs_context *fc);
+struct dentry *izo_btrfs_find(const struct vfsmount *mnt, u64 ino, u32 generation);
+bool izo_btrfs_is_foreign(const struct inode *lower);
+int izo_btrfs_outlive(struct izo_log *log);
 
 /* class.c */
 extern const struct izo_place izo_root_places[];
@@ -155,6 +162,7 @@ void izo_log_getattr(const struct inode *inode, struct kstat *stat);
 
 /* xattr.c */
 bool izo_xattr_is_own(const char *name);
+bool izo_xattr_is_local(const struct super_block *sb, const char *name);
 extern const struct xattr_handler * const izo_xattr_handlers[];
 ssize_t izo_listxattr(struct dentry *dentry, char *list, size_t size);
 struct posix_acl *izo_get_inode_acl(struct inode *inode, int type, bool rcu);

@@ -81,7 +81,7 @@ void izo_log_fail(struct izo_log *log, const char *what, int err)
 {
 	if (test_and_set_bit(IZO_LOG_FAILED, &log->state))
 		return;
-	pr_err("%s: %s (error %d): the fileset is read-only; check the device, run e2fsck, mount again\n",
+	pr_err("%s: %s (error %d): the fileset is read-only; check the device, repair the cache, mount again\n",
 	       log->sb->s_id, what, err);
 	if (log->journal)
 		jbd2_journal_abort(log->journal, err);
@@ -683,11 +683,14 @@ static ssize_t izo_log_next(struct izo_log *log, void *buf, u64 pos, u64 recno)
  * izo_log_find_tail - find the end of the log by reading its newest segment
  * @log: the log, not shared yet; its segments are in order
  *
+ * Without a journal nothing says that what lies before is whole: then all is read.
+ *
  * Return: 0 with tail, recno and committed set, or a negative errno.
  */
 int izo_log_find_tail(struct izo_log *log)
 {
-	struct izo_seg *seg = izo_newest(log);
+	struct izo_seg *seg = log->journal ? izo_newest(log) :
+			      list_first_entry(&log->used, struct izo_seg, link);
 	u64 pos = seg->first, recno = seg->first_recno;
 	void *buf = kvmalloc(IZO_KML_RECORD_MAX, GFP_KERNEL);
 	ssize_t len;

@@ -219,7 +219,7 @@ static void izo_put_birth_xattrs(struct izo_change *c, struct izo_record *r)
 		struct izo_record before = *r;
 		ssize_t size;
 
-		if (izo_xattr_is_own(name))
+		if (izo_xattr_is_local(c->dir->i_sb, name))
 			continue;
 		size = izo_get_xattr(c->lower, name, value, IZO_COMPLETE_XATTRS);
 		if (size >= 0)

@@ -10,7 +10,6 @@
  */
 
 #include <linux/bitmap.h>
-#include <linux/exportfs.h>
 #include <linux/iversion.h>
 #include <linux/pagemap.h>
 #include <linux/slab.h>
@@ -606,15 +605,12 @@ void izo_body_gone(struct inode *inode)
 
 static struct dentry *izo_find_lower(struct izo_log *log, const struct izo_lml_entry *e)
 {
-	struct super_block *lower = izo_lower_sb(log->sb);
-	struct fid fid = {
-		.i32.ino = le64_to_cpu(e->ino),
-		.i32.gen = le32_to_cpu(e->generation),
-	};
+	const struct izo_sb *sbi = izo_sb(log->sb);
 
-	if (!lower->s_export_op || !lower->s_export_op->fh_to_dentry || !e->generation)
+	if (!sbi->config.cache->find)
 		return ERR_PTR(-ESTALE);
-	return lower->s_export_op->fh_to_dentry(lower, &fid, 2, FILEID_INO32_GEN);
+	return sbi->config.cache->find(sbi->lower_mnt, le64_to_cpu(e->ino),
+				       le32_to_cpu(e->generation));
 }
 
 /*

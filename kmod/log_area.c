@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The log's files on the cache: found or made, and written a piece at a time. */
 
+#include <linux/fs.h>	/* fileattr.h needs it before */
+#include <linux/fileattr.h>
 #include <linux/namei.h>
 #include <linux/pagemap.h>
 #include <linux/uio.h>
@@ -51,6 +53,24 @@ int izo_area_remove(struct izo_log *log, const char *name)
 	return err;
 }
 
+/*
+ * Give a new file of the log, whose directory is locked, the flags it should have. Without them
+ * the log may end sooner, for want of room: no reason to have none at all.
+ */
+static void izo_area_set_flags(struct izo_log *log, struct dentry *dentry)
+{
+	struct inode *inode = d_inode(dentry);
+	struct fileattr fa;
+
+	if (!izo_sb(log->sb)->config.cache->log_flags || !inode->i_op->fileattr_set)
+		return;
+	fileattr_fill_flags(&fa, izo_sb(log->sb)->config.cache->log_flags);
+	inode_lock(inode);
+	if (inode->i_op->fileattr_set(&nop_mnt_idmap, dentry, &fa))
+		pr_warn_once("%s: the log's files cannot be kept in place\n", log->sb->s_id);
+	inode_unlock(inode);
+}
+
 /* A new empty file, open for writing. */
 static struct file *izo_area_create(struct izo_log *log, const char *name)
 {
@@ -68,6 +88,8 @@ static struct file *izo_area_create(struct izo_log *log, const char *name)
 		err = PTR_ERR(n.child);
 	else
 		err = izo_lower_create(NULL, &n, 0600, true);
+	if (!err)
+		izo_area_set_flags(log, n.child);
 	inode_unlock(d_inode(n.dir));
 	mnt_drop_write(path.mnt);
 	if (IS_ERR(n.child))

@@ -201,11 +201,58 @@ static int izo_seg_order(void *unused, const struct list_head *a, const struct l
 	return one->base > two->base;
 }
 
+/* Zero what a segment holds from @pos on. */
+static int izo_seg_erase(struct izo_log *log, struct izo_seg *seg, u32 pos)
+{
+	struct izo_ctx ctx = { .sb = log->sb, .log = log };
+	void *block = kvmalloc(log->block_size, GFP_KERNEL);
+	int err = block ? 0 : -ENOMEM;
+
+	while (!err && pos < log->segment_size) {
+		u32 part = log->block_size - pos % log->block_size;
+
+		err = log->ops->read(log, &seg->area, pos, block, part);
+		if (!err && memchr_inv(block, 0, part)) {
+			memset(block, 0, part);
+			err = log->ops->write(&ctx, &seg->area, pos, block, part, false);
+		}
+		pos += part;
+	}
+	kvfree(block);
+	return err;
+}
+
+/*
+ * Without a journal an unclean stop may have kept records, even segments, that follow lost ones.
+ * They would count again once the log has grown up to where they stand.
+ */
+static int izo_log_cut(struct izo_log *log)
+{
+	struct izo_seg *seg, *prev;
+	int err = mnt_want_write(izo_sb(log->sb)->lower_mnt);
+
+	if (err)
+		return err;
+	list_for_each_entry_safe_reverse(seg, prev, &log->used, link) {
+		if (seg->base <= log->tail) {
+			err = izo_seg_erase(log, seg, log->tail - seg->base + log->block_size);
+			break;
+		}
+		err = izo_seg_erase(log, seg, 0);
+		if (err)
+			break;
+		list_move(&seg->link, &log->spare);
+	}
+	mnt_drop_write(izo_sb(log->sb)->lower_mnt);
+	return err;
+}
+
 /* The newest segments that follow one another are the log; the others are free. */
 static int izo_log_order(struct izo_log *log, struct fs_context *fc)
 {
 	u32 room = log->segment_size - log->block_size;
 	struct izo_seg *seg, *next;
+	int err;
 
 	list_for_each_entry_safe(seg, next, &log->spare, link)
 		if (izo_seg_read_header(log, seg))
@@ -225,7 +272,8 @@ static int izo_log_order(struct izo_log *log, struct fs_context *fc)
 	}
 	log->first = seg->first;
 	log->first_recno = seg->first_recno;
-	return izo_log_find_tail(log);
+	err = izo_log_find_tail(log);
+	return err || log->journal ? err : izo_log_cut(log);
 }
 
 static int izo_log_find_segments(struct izo_log *log, struct fs_context *fc)
@@ -353,6 +401,7 @@ static int izo_log_load(struct izo_log *log, struct fs_context *fc)
 
 static int izo_log_make_or_load(struct izo_log *log, struct fs_context *fc)
 {
+	const struct izo_cache_type *cache = izo_sb(log->sb)->config.cache;
 	int err = log->ops->attach(log), found;
 	bool is_new;
 	u64 bytes;
@@ -374,7 +423,10 @@ static int izo_log_make_or_load(struct izo_log *log, struct fs_context *fc)
 			return err;
 		found = izo_area_get(log, &log->control, IZO_CONTROL_NAME, 0);
 	}
-	return found ? found : izo_log_load(log, fc);
+	err = found ? found : izo_log_load(log, fc);
+	if (!err && !is_new && cache->outlive)
+		err = cache->outlive(log);
+	return err;
 }
 
 static struct izo_log *izo_log_alloc(struct super_block *sb, struct dentry *dir)

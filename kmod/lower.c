@@ -118,6 +118,20 @@ int izo_lower_path(const struct inode *inode, struct path *path)
 	return 0;
 }
 
+/* Take over the reference to what a name stands for, unless it leads out of the cache's tree. */
+static struct dentry *izo_fence(struct super_block *sb, struct dentry *child)
+{
+	const struct izo_cache_type *cache = izo_sb(sb)->config.cache;
+
+	if (IS_ERR(child) || d_really_is_negative(child) || !cache->is_foreign ||
+	    !cache->is_foreign(d_inode(child)))
+		return child;
+	pr_warn_ratelimited("%s: %pd is a subvolume of its own, which is not part of the fileset\n",
+			    sb->s_id, child);
+	dput(child);
+	return ERR_PTR(-EXDEV);
+}
+
 /**
  * izo_lower_lookup - what a name stands for in the cache
  * @sb: upper superblock
@@ -128,7 +142,8 @@ int izo_lower_path(const struct inode *inode, struct path *path)
  * the mounter's credentials are used. The caller's right to search was tested on the upper inode.
  *
  * Context: the upper directory is locked, shared or exclusively.
- * Return: a referenced dentry, perhaps negative, or an ERR_PTR.
+ * Return: a referenced dentry, perhaps negative; an ERR_PTR: -EXDEV for what is not part of the
+ * cache's tree, or another.
  */
 struct dentry *izo_lower_lookup(struct super_block *sb, struct dentry *dir,
 				const struct qstr *name)
@@ -137,7 +152,7 @@ struct dentry *izo_lower_lookup(struct super_block *sb, struct dentry *dir,
 	struct dentry *child = lookup_one_len_unlocked(name->name, dir, name->len);
 
 	revert_creds(old);
-	return child;
+	return izo_fence(sb, child);
 }
 
 /**
@@ -155,7 +170,7 @@ struct dentry *izo_lower_lookup_locked(struct super_block *sb, struct dentry *di
 	struct dentry *child = lookup_one_len(name->name, dir, name->len);
 
 	revert_creds(old);
-	return child;
+	return izo_fence(sb, child);
 }
 
 /**

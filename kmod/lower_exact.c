@@ -286,7 +286,7 @@ static int izo_copy_xattr(struct dentry *from, struct dentry *to, const char *na
 	return err;
 }
 
-static int izo_copy_xattrs(struct dentry *from, struct dentry *to)
+static int izo_copy_xattrs(struct izo_step *step, struct dentry *from, struct dentry *to)
 {
 	char *list = kvmalloc(XATTR_LIST_MAX, GFP_KERNEL);
 	void *value = kvmalloc(XATTR_SIZE_MAX, GFP_KERNEL);
@@ -296,7 +296,7 @@ static int izo_copy_xattrs(struct dentry *from, struct dentry *to)
 	if (list && value)
 		bytes = izo_list_xattrs(from, list, XATTR_LIST_MAX);
 	for (char *name = list; name < list + bytes && !err; name += strlen(name) + 1)
-		if (!izo_xattr_is_own(name))
+		if (!izo_xattr_is_local(step->batch->sb, name))
 			err = izo_copy_xattr(from, to, name, value);
 	kvfree(value);
 	kvfree(list);
@@ -355,7 +355,7 @@ int izo_lower_become(struct izo_step *step, struct inode *inode, const struct in
 		inode_lock(d_inode(to));
 		err = izo_set_fid(to, &step->remote.head->object);
 		if (!err)
-			err = izo_copy_xattrs(from, to);
+			err = izo_copy_xattrs(step, from, to);
 		if (!err)
 			err = izo_copy_owner_and_times(step, from, to);
 		if (!err)

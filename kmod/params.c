@@ -138,7 +138,8 @@ static int izo_parse_cache_type(struct fs_context *fc, struct izo_config *config
 	const struct izo_cache_type *cache = izo_cache_type_find(value);
 
 	if (!cache)
-		return invalfc(fc, "cache_type=%s is not supported; it can be ext4, ext3 or tmpfs",
+		return invalfc(fc,
+			       "cache_type=%s is not supported; it can be ext4, ext3, xfs, btrfs or tmpfs",
 			       value);
 	if (cache->needs_device != has_device)
 		return invalfc(fc, "cache_type=%s: mount it as %s", value,
@@ -269,6 +270,24 @@ int izo_parse_cache_options(struct fs_context *fc, struct fs_context *lower_fc)
 	return 0;
 }
 
+/**
+ * izo_fc_chooses_part - do the options name a part of the device (a subvolume)?
+ * @fc: our context
+ * @cache: type of the cache
+ */
+bool izo_fc_chooses_part(struct fs_context *fc, const struct izo_cache_type *cache)
+{
+	const struct izo_fc *ifc = fc->fs_private;
+	const struct izo_cache_option *option;
+
+	if (!cache->part_option)
+		return false;
+	list_for_each_entry(option, &ifc->cache_options, link)
+		if (str_has_prefix(option->key, cache->part_option))
+			return true;
+	return false;
+}
+
 static int izo_word_agrees(struct fs_context *fc, const char *option, const char *has,
 			   const char *asked)
 {
@@ -344,10 +363,9 @@ int izo_show_options(struct seq_file *m, struct dentry *root)
 int izo_show_devname(struct seq_file *m, struct dentry *root)
 {
 	const char *source = izo_sb(root->d_sb)->config.source;
-	struct block_device *bdev = izo_lower_sb(root->d_sb)->s_bdev;
 
-	if (bdev && !strcmp(source, "/dev/root"))
-		seq_printf(m, "/dev/%pg", bdev);
+	if (izo_sb(root->d_sb)->config.cache->needs_device && !strcmp(source, "/dev/root"))
+		seq_printf(m, "/dev/%s", root->d_sb->s_id);
 	else
 		seq_escape(m, source, " \t\n\\#");
 	return 0;

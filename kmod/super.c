@@ -144,6 +144,23 @@ static struct vfsmount *izo_mount_private(struct fs_context *lower_fc)
 	return vfs_create_mount(lower_fc);
 }
 
+/* Was it device @dev that was mounted? Where the superblock does not tell, the name must do. */
+static int izo_check_device(struct fs_context *fc, const struct super_block *lower,
+			    const struct izo_cache_type *cache, dev_t dev)
+{
+	dev_t now = lower->s_dev;
+	int err = 0;
+
+	if (!cache->needs_device)
+		return 0;
+	if (cache->has_own_number)
+		err = lookup_bdev(fc->source, &now);
+	if (!err && now == dev)
+		return 0;
+	errorfc(fc, "%s became another device during the mount", fc->source);
+	return -ESTALE;
+}
+
 /*
  * Before the upper superblock is made: then the cache's is the first one of the device that
  * quotactl(2) and ustat(2) find by its number.
@@ -169,12 +186,9 @@ static int izo_mount_lower(struct fs_context *fc, struct izo_sb *sbi, dev_t dev)
 		return err;
 	}
 
-	if (cache->needs_device && mnt->mnt_sb->s_dev != dev) {
-		errorfc(fc, "%s became another device during the mount", fc->source);
-		err = -ESTALE;
-	}
+	err = izo_check_device(fc, mnt->mnt_sb, cache, dev);
 	if (!err && cache->check)
-		err = cache->check(mnt->mnt_sb, fc);
+		err = cache->check(mnt, fc);
 	if (!err && sb_has_encoding(mnt->mnt_sb))
 		err = invalfc(fc, "%s has the casefold feature, which is not supported",
 			      fc->source);
@@ -281,6 +295,11 @@ static int izo_share_super(struct super_block *sb, struct fs_context *fc)
 	const struct izo_sb *unused = fc->s_fs_info;
 	int err = izo_config_agree(fc, &izo_sb(sb)->config, &unused->config);
 
+	if (!err && izo_fc_chooses_part(fc, izo_sb(sb)->config.cache)) {
+		errorfc(fc, "%s is mounted already; unmount it to choose another part of it",
+			fc->source);
+		err = -EBUSY;
+	}
 	if (!err && (fc->sb_flags ^ sb->s_flags) & SB_RDONLY) {
 		errorfc(fc, "%s is mounted %s already", fc->source,
 			sb_rdonly(sb) ? "read-only" : "read-write");

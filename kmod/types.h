@@ -16,15 +16,40 @@ struct izo_log;
 struct izo_remote;
 struct jbd2_journal_handle;
 
-/* What a lower file system must be called and offer to serve as a cache. */
+/**
+ * struct izo_cache_type - what a lower file system is called and offers as a cache
+ * @name: as in cache_type=
+ * @driver: the file system type that mounts it
+ * @needs_device: for intermezzo (true) or vintermezzo (false)
+ * @has_own_number: its superblock's device number is not the device's
+ * @ops: how the log is written to it
+ * @option: that it is always mounted with, or NULL
+ * @part_option: what options begin with that choose a part of the device, or NULL
+ * @xattr_prefix: what attributes begin with that are its own, or NULL
+ * @log_flags: FS_*_FL that the log's files should have
+ * @check: refuse an unfit cache, saying why in @fc; NULL: any will do. Returns 0 or a negative
+ *	errno.
+ * @find: a lower dentry of the inode with this number and generation, or an ERR_PTR or NULL if
+ *	there is none; NULL: nothing outlives the mount
+ * @is_foreign: does this lower inode belong to another tree, with inode numbers of its own? NULL:
+ *	there is one tree only
+ * @outlive: make sure that no new object gets number and generation of one that was lost when
+ *	the machine stopped; NULL: generations are random. Returns 0 or a negative errno.
+ */
 struct izo_cache_type {
-	const char *name;	/* as in cache_type= */
-	const char *driver;	/* the file system type that mounts it */
-	bool needs_device;	/* for intermezzo (true) or vintermezzo (false) */
-	/* Refuse an unfit lower superblock, saying why in @fc; NULL: any will do. */
-	int (*check)(struct super_block *lower, struct fs_context *fc);
-	const struct izo_cache_ops *ops;	/* how the log is written to it */
-	const char *option;	/* that it is always mounted with, or NULL */
+	const char *name;
+	const char *driver;
+	bool needs_device;
+	bool has_own_number;
+	const struct izo_cache_ops *ops;
+	const char *option;
+	const char *part_option;
+	const char *xattr_prefix;
+	u32 log_flags;
+	int (*check)(const struct vfsmount *mnt, struct fs_context *fc);
+	struct dentry *(*find)(const struct vfsmount *mnt, u64 ino, u32 generation);
+	bool (*is_foreign)(const struct inode *lower);
+	int (*outlive)(struct izo_log *log);
 };
 
 /**

@@ -19,6 +19,20 @@ bool izo_xattr_is_own(const char *name)
 }
 
 /**
+ * izo_xattr_is_local - does this attribute say something of this replica's object only?
+ * @sb: upper superblock
+ * @name: full name
+ *
+ * Ours, and the cache's: those say in its own way what is recorded as flags or an ACL.
+ */
+bool izo_xattr_is_local(const struct super_block *sb, const char *name)
+{
+	const char *prefix = izo_sb(sb)->config.cache->xattr_prefix;
+
+	return izo_xattr_is_own(name) || (prefix && str_has_prefix(name, prefix));
+}
+
+/**
  * izo_do_setxattr - set or remove an extended attribute
  * @ctx: who asks
  * @inode: the object, locked
@@ -72,7 +86,7 @@ static int izo_xattr_set(const struct xattr_handler *handler, struct mnt_idmap *
 {
 	struct izo_ctx ctx;
 
-	if (izo_xattr_is_own(name))
+	if (izo_xattr_is_local(inode->i_sb, name))
 		return -EOPNOTSUPP;
 	izo_ctx_local(&ctx, inode->i_sb);
 	ctx.change.hint = dentry;

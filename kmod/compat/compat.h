@@ -24,4 +24,9 @@ static inline void mnt_make_longterm(struct vfsmount *mnt)
 #include "ext4_journal.h"
 #endif
 
+#ifdef COMPAT_NO_FS_KEEPS_RETIRED
+/* A kernel without our patch: no file system says so of itself. */
+#define FS_KEEPS_RETIRED 0
+#endif
+
 #endif /* IZO_COMPAT_H */

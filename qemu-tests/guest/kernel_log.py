@@ -34,3 +34,8 @@ class KernelLog:
     def close(self) -> None:
         """Give the descriptor back."""
         os.close(self._fd)
+
+
+def said_by_us(log: KernelLog) -> list[str]:
+    """Our lines of the kernel log since the mark."""
+    return [line for line in log.read().splitlines() if "intermezzo: " in line]

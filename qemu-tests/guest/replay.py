@@ -26,6 +26,7 @@ ROOT_LOCALS = ("etc/fstab", "etc/machine-id", "lost+found", "run", "tmp", "var/c
 FS_IOC_GETFLAGS = 0x80086601
 COMPARED = ("mode", "uid", "gid", "rdev", "fsflags", "target", "xattrs", "names", "nlink", "mtime",
             "size", "content")
+CACHES_OWN_XATTRS = ("btrfs.", "trusted.SGI_ACL_")
 USER_FLAGS = 0x000380ff | 0x20000000
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -48,6 +49,8 @@ def fid_of(path: bytes, index: int) -> Fid:
         ino, generation = struct.unpack_from("=II", buffer, 8)
     elif kind == 0x81:  # FILEID_INO64_GEN
         ino, generation = struct.unpack_from("=QI", buffer, 8)
+    elif kind == 0x4d:  # FILEID_BTRFS_WITHOUT_PARENT: the subvolume in between
+        ino, _, generation = struct.unpack_from("=QQI", buffer, 8)
     else:  # tmpfs puts the generation first, then 64 bits of inode number
         generation, low, high = struct.unpack_from("=III", buffer, 8)
         ino = low | high << 32
@@ -93,7 +96,7 @@ def _flags_of(path: bytes, mode: int) -> int:
 
 def _xattrs_of(path: bytes) -> dict[str, bytes]:
     names = [n for n in os.listxattr(path, follow_symlinks=False)
-             if n != "trusted.izo" and not n.startswith("trusted.izo.")]
+             if n != "trusted.izo" and not n.startswith(("trusted.izo.", *CACHES_OWN_XATTRS))]
     return {n: os.getxattr(path, n, follow_symlinks=False) for n in names}
 
 

@@ -295,26 +295,25 @@ class Runner:
 
     def mount_pair(self) -> None:
         """The two file systems the `tree` cases compare."""
-        from guest import disks, mounting, subject
-        for device, target, fstype in pair():
+        from guest import mounting, subject
+        for device, target, fstype, options in pair():
             os.makedirs(target, exist_ok=True)
-            if not subject.IN_MEMORY:
-                disks.make_ext4(device, "-b", "4096", "-O", "quota")
-            mounting.mount_old(device, target, fstype)
+            subject.make_cache(device, "-b", "4096", "-O", "quota")
+            mounting.mount_old(device, target, fstype, options)
 
     def unmount_pair(self) -> None:
         """The trees must be the same after a remount, and both disks must be clean after the last umount."""
-        from guest import disks, mounting, subject
+        from guest import mounting, subject
         from guest.tree import differences, manifest
         seen = []
-        for device, target, fstype in pair():
+        for device, target, fstype, options in pair():
             mounting.umount(target)
             if subject.IN_MEMORY:
                 continue
-            mounting.mount_old(device, target, fstype)
+            mounting.mount_old(device, target, fstype, options)
             seen.append({name: manifest(os.path.join(target, name)) for name in self.compared})
             mounting.umount(target)
-            disks.check_ext(device)
+            subject.check_cache(device)
         lines = [f"{name}/{line}" for name in self.compared if seen
                  for line in differences(seen[0][name], seen[1][name])]
         if lines:
@@ -335,11 +334,11 @@ class Runner:
         self.channel.check(name, outcome["ok"], outcome["detail"])
 
 
-def pair() -> list[tuple[str, str, str]]:
-    """Source, mount point and type of the reference and of the subject."""
+def pair() -> list[tuple[str, str, str, str]]:
+    """Source, mount point, type and options of the reference and of the subject."""
     from guest import subject
-    return [(subject.REFERENCE_DISK, "/mnt/reference", subject.REFERENCE_FSTYPE),
-            (subject.SUBJECT_DISK, "/mnt/subject", subject.FSTYPE)]
+    return [(subject.REFERENCE_DISK, "/mnt/reference", subject.REFERENCE_FSTYPE, ""),
+            (subject.SUBJECT_DISK, "/mnt/subject", subject.FSTYPE, subject.FILESET)]
 
 
 def check_lockdep() -> None:

@@ -9,7 +9,7 @@ import os
 import tempfile
 from typing import Any, Iterator
 
-from guest import mounting
+from guest import disks, mounting
 
 HOST = "/mnt/host"
 MOUNTS = "/mnt/t"
@@ -24,13 +24,15 @@ def _job() -> dict[str, Any]:
 
 
 JOB = _job()
-FSTYPE: str = JOB["fstype"]
+# "intermezzo:xfs" is intermezzo on another cache than its own.
+FSTYPE, _, _CACHE_TYPE = JOB["fstype"].partition(":")
 IS_INTERMEZZO = FSTYPE != "ext4"
 IN_MEMORY = FSTYPE == "vintermezzo"
+CACHE = _CACHE_TYPE or ("tmpfs" if IN_MEMORY else "ext4")
 # What the subject is compared with: its own kind of cache.
-REFERENCE_FSTYPE = "tmpfs" if IN_MEMORY else "ext4"
+REFERENCE_FSTYPE = CACHE
 # What a disk that is not InterMezzo's yet needs to be mounted.
-FILESET = "fileset=rootset" if IS_INTERMEZZO else ""
+FILESET = ("fileset=rootset" + (f",cache_type={CACHE}" if _CACHE_TYPE else "")) if IS_INTERMEZZO else ""
 # The pair every `tree` case runs on, and the disks a case may do anything with.
 SUBJECT_DISK, REFERENCE_DISK = "/dev/ubda", "/dev/ubdb"
 FREE_DISKS = ("/dev/ubdc", "/dev/ubdd", "/dev/ubde")
@@ -40,6 +42,19 @@ def mount_point() -> str:
     """A fresh empty directory to mount on."""
     os.makedirs(MOUNTS, exist_ok=True)
     return tempfile.mkdtemp(dir=MOUNTS)
+
+
+def make_cache(device: str, *ext4_options: str) -> None:
+    """An empty file system on device, of the kind that is under test below; in memory there is none to
+    make."""
+    if not IN_MEMORY:
+        disks.MAKERS[CACHE](device, *(ext4_options if CACHE == "ext4" else ()))
+
+
+def check_cache(device: str) -> None:
+    """The unmounted file system on device is without a fault."""
+    if not IN_MEMORY:
+        disks.CHECKERS[CACHE](device)
 
 
 @contextlib.contextmanager

@@ -27,6 +27,7 @@ TROUBLE = re.compile(
     r"|possible .* detected|suspicious RCU usage|lockdep is turned off|DEBUG_LOCKS_WARN_ON"
     r"|INFO: task .* blocked for more than|hung task|detected stalls|soft lockup"
     r"|EXT4-fs error|EXT4-fs warning|JBD2:.*(?:error|abort)|Aborting journal"
+    r"|XFS .*(?:[Cc]orrupt|Internal error|error \d|[Ss]hut.*down)|BTRFS[ :](?:critical|error|warning)"
     r"|segfault at "
 )
 # Lines a healthy kernel prints about the very tools that would complain.

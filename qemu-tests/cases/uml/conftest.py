@@ -4,7 +4,8 @@ side.
 
 A file may set DISKS (sizes of ubda, ubdb, ...), CASE_DEADLINE and FILE_DEADLINE (seconds), ENVIRONMENT (names
 passed on from the host's environment), EXTRA_SECONDS (the one of them that makes its deadlines longer), and
-ALSO_ON (another type to run its `tree` functions on, or all if it has none, in a guest of its own).
+ALSO_ON (another type, or several, to run its `tree` functions on, or all if it has none, in a guest of its
+own each; "intermezzo:xfs" is intermezzo on that cache).
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from harness import uml
 
 CLOSING_CHECKS = ("lockdep_still_on", "no_kernel_memory_leaked", "console_clean")
 PAIR_CHECK = "disks_unmount_equal_and_clean"
+# mkfs.btrfs wants 110 MB; a disk takes only what is written to it.
+OTHER_DISKS = ("160M",) * 5
 CONSTANTS = ("DISKS", "CASE_DEADLINE", "FILE_DEADLINE", "ENVIRONMENT", "EXTRA_SECONDS", "ALSO_ON")
 
 
@@ -100,9 +103,11 @@ class GuestFile(pytest.File):
                      if any(argument.arg == "tree" for argument in node.args.args)}
         tested = uml.fstype_under_test()
         yield from self.items(functions, tested, "", bool(comparing))
-        also = self.constants().get("ALSO_ON")
-        if also and tested == uml.DEFAULT_FSTYPE:
-            yield from self.items(comparing or functions, also, f"[{also}]", bool(comparing))
+        also = self.constants().get("ALSO_ON", ())
+        for other in (also,) if isinstance(also, str) else also:
+            if tested == uml.DEFAULT_FSTYPE:
+                suffix = other.removeprefix(f"{tested}:")
+                yield from self.items(comparing or functions, other, f"[{suffix}]", bool(comparing))
 
     def items(self, functions: dict[str, ast.FunctionDef], fstype: str, suffix: str,
               with_pair: bool) -> Iterator[pytest.Item]:
@@ -128,6 +133,8 @@ class GuestFile(pytest.File):
         """The guest that runs these functions."""
         said = self.constants()
         said.pop("ALSO_ON", None)
+        if ":" in fstype:
+            said["disks"] = OTHER_DISKS
         environment = {name: os.environ[name] for name in said.pop("ENVIRONMENT", ()) if name in os.environ}
         extra = float(environment.get(said.pop("EXTRA_SECONDS", ""), 0))
         job = uml.Job(self.path, functions, fstype, environment=environment,

@@ -15,35 +15,18 @@ import time
 from typing import Callable
 
 from guest import clone
+from guest.changes import change_a_bit_of_everything, fill_up, read, shrink, write
 from guest.disks import check_ext, copy_as_after_a_crash, debugfs_write, fill, make_ext4, run
-from guest.expect import equal, errno_of, expect_errno, intermezzo_only, provokes, wait_until
-from guest.kernel_log import KernelLog
+from guest.expect import equal, expect_errno, intermezzo_only, provokes, wait_until
+from guest.kernel_log import KernelLog, said_by_us
 from guest.kml import RECOVERED, Log
 from guest.log_info import FAILED, JOURNALED, OVERFLOW, flags_of, info, wait_for_spares
 from guest.mounting import mount_old, refusal, remount_old, umount
 from guest.replay import check, fid_of, snapshot
 from guest.subject import FILESET, mount_point, mounted
-from guest.syscalls import (FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, RENAME_EXCHANGE, fallocate, link_open_file,
-                            rename, syncfs)
+from guest.syscalls import FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, fallocate, syncfs
 
 FIBMAP = 1
-
-
-def said_by_us(log: KernelLog) -> list[str]:
-    """Our lines of the kernel log since the mark."""
-    return [line for line in log.read().splitlines() if "intermezzo: " in line]
-
-
-def write(path: str, data: bytes = b"data") -> None:
-    """A whole file."""
-    with open(path, "wb") as stream:
-        stream.write(data)
-
-
-def read(path: str) -> bytes:
-    """A whole file."""
-    with open(path, "rb") as stream:
-        return stream.read()
 
 
 def sync_folder(path: str) -> None:
@@ -187,25 +170,6 @@ def test_error_of_the_cache_itself_makes_the_fileset_read_only(disk: str, log: K
     check_ext(disk)
 
 
-def change_a_bit_of_everything(root: str, turn: int) -> None:
-    """Names, attributes, bodies, a nameless file."""
-    top = f"{root}/{turn}"
-    os.makedirs(f"{top}/a/b")
-    for number in range(20):
-        write(f"{top}/f{number}", os.urandom(number * 700))
-    os.rename(f"{top}/f1", f"{top}/a/f2")
-    rename(f"{top}/f3", f"{top}/a/b", RENAME_EXCHANGE)
-    os.link(f"{top}/f4", f"{top}/a/link")
-    os.unlink(f"{top}/f4")
-    os.chmod(f"{top}/f5", 0o4711)
-    os.truncate(f"{top}/f6", 100)
-    os.setxattr(f"{top}/f7", "user.a", b"1" * 200)
-    fd = os.open(top, os.O_TMPFILE | os.O_RDWR)
-    os.write(fd, b"nameless")
-    link_open_file(fd, f"{top}/named")
-    os.close(fd)
-
-
 @intermezzo_only
 def test_cache_without_a_journal(disk: str) -> None:
     """ext4 made with ^has_journal is logged too, says that it promises less, and replays after unmounting."""
@@ -228,30 +192,6 @@ def test_cache_without_a_journal(disk: str) -> None:
     make_ext4(disk)
     with mounted(disk, FILESET) as root:
         equal(flags_of(root), JOURNALED, "with a journal")
-
-
-def fill_up(root: str) -> None:
-    """Some things to work with, and not a block left."""
-    os.mkdir(f"{root}/d")
-    for name in ("gone", "cut", "moved", "f"):
-        write(f"{root}/{name}", b"x" * 300000)
-    syncfs(root)
-    fill(f"{root}/big")
-    syncfs(root)
-    # blocks are free again once what held them is committed
-    wait_until(lambda: fill(f"{root}/rest") == 0 and errno_of(os.mkdir, f"{root}/d/{time.monotonic_ns()}")
-               == "ENOSPC", "a full disk")
-
-
-def shrink(root: str) -> None:
-    """What must work on a full disk."""
-    os.chmod(f"{root}/f", 0o600)
-    os.rename(f"{root}/moved", f"{root}/d/moved")
-    os.truncate(f"{root}/cut", 10)
-    os.unlink(f"{root}/gone")
-    os.rename(f"{root}/f", f"{root}/d/moved")
-    os.unlink(f"{root}/big")
-    syncfs(root)
 
 
 @intermezzo_only
