@@ -75,8 +75,11 @@ void izo_fileset_resume(struct super_block *sb);
 int izo_channel_settle(struct izo_sb *sbi, int nr, const char *fileset, struct fs_context *fc);
 void izo_channel_detach(struct izo_sb *sbi);
 struct izo_channel *izo_channel_nr(unsigned int nr);
-int izo_channels_init(void);
-void izo_channels_exit(void);
+void izo_channels_init(void);
+
+/* psdev.c */
+int izo_psdev_init(void);
+void izo_psdev_exit(void);
 
 /* sysctl.c */
 /* An operation and its record go into two transactions: a crash check must notice. */

@@ -61,19 +61,20 @@ static int __init izo_init(void)
 
 	if (err)
 		return err;
-	err = izo_channels_init();
+	izo_channels_init();
+	err = izo_psdev_init();
 	if (err)
 		goto out_inodes;
 	err = izo_sysctl_init();
 	if (err)
-		goto out_channels;
+		goto out_psdev;
 	err = izo_register_types();
 	if (!err)
 		return 0;
 
 	izo_sysctl_exit();
-out_channels:
-	izo_channels_exit();
+out_psdev:
+	izo_psdev_exit();
 out_inodes:
 	izo_destroy_inode_cache();
 	return err;
@@ -83,7 +84,7 @@ static void __exit izo_exit(void)
 {
 	izo_unregister_types(ARRAY_SIZE(izo_types));
 	izo_sysctl_exit();
-	izo_channels_exit();
+	izo_psdev_exit();
 	izo_destroy_inode_cache();
 }
 
