@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Channels: one daemon serves the filesets of the mounts on a channel. Here is which mount is on
- * which, under what name; psdev.c has the device.
+ * which, under what name; psdev.c has the device, upcall.c what passes through it.
  */
 
 #include <linux/fs.h>
@@ -9,7 +9,10 @@
 #include "intermezzo.h"
 
 static struct izo_channel izo_channels[INTERMEZZO_CHANNELS];
-/* Protects the channels' mounts and every izo_sb's channel and claimed name. A leaf lock. */
+/*
+ * Protects the channels' mounts and every izo_sb's channel and claimed name. Only a channel's
+ * upcall_lock nests in it.
+ */
 static DEFINE_MUTEX(izo_channels_lock);
 
 /**
@@ -108,13 +111,16 @@ int izo_channel_settle(struct izo_sb *sbi, int nr, const char *fileset, struct f
 
 /**
  * izo_channel_detach - take a mount off its channel; its fileset's name is free again
- * @sbi: the mount; need not be on a channel
+ * @sbi: the mount; need not be on a channel; izo_upcall_withdraw() was called
  */
 void izo_channel_detach(struct izo_sb *sbi)
 {
 	mutex_lock(&izo_channels_lock);
-	if (sbi->channel)
+	if (sbi->channel) {
+		/* before the name is free for the next one's MOUNTED */
+		izo_upcall_gone(sbi);
 		izo_leave_channel(sbi);
+	}
 	mutex_unlock(&izo_channels_lock);
 }
 
@@ -126,5 +132,6 @@ void izo_channels_init(void)
 	for (int i = 0; i < INTERMEZZO_CHANNELS; i++) {
 		izo_channels[i].nr = i;
 		INIT_LIST_HEAD(&izo_channels[i].mounts);
+		izo_upcalls_init(&izo_channels[i]);
 	}
 }

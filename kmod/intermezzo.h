@@ -77,6 +77,20 @@ void izo_channel_detach(struct izo_sb *sbi);
 struct izo_channel *izo_channel_nr(unsigned int nr);
 void izo_channels_init(void);
 
+/* upcall.c */
+void izo_upcalls_init(struct izo_channel *channel);
+struct izo_notice *izo_notice_alloc(void);
+void izo_notice_free(struct izo_notice *notice);
+int izo_upcall_attend(struct izo_channel *channel);
+void izo_upcall_leave(struct izo_channel *channel);
+bool izo_upcall_waits(const struct izo_channel *channel);
+ssize_t izo_upcall_read(struct izo_channel *channel, char __user *buf, size_t count);
+int izo_upcall_answer(struct izo_channel *channel, u64 id, u32 error);
+void izo_upcall_mounted(struct super_block *sb, bool read_only);
+void izo_upcall_grew(struct izo_sb *sbi, const struct izo_log_reach *reach);
+void izo_upcall_withdraw(struct izo_sb *sbi);
+void izo_upcall_gone(struct izo_sb *sbi);
+
 /* psdev.c */
 int izo_psdev_init(void);
 void izo_psdev_exit(void);

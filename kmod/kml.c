@@ -358,6 +358,7 @@ static void izo_update_committed(struct izo_log *log)
 
 	if (!log->journal) {
 		log->committed = log->tail;
+		log->committed_recno = log->recno;
 		return;
 	}
 	while (done < log->nmarks && jbd2_transaction_committed(log->journal, log->marks[done].tid))
@@ -367,6 +368,7 @@ static void izo_update_committed(struct izo_log *log)
 	if (!done || is_journal_aborted(log->journal))
 		return;
 	log->committed = log->marks[done - 1].end;
+	log->committed_recno = log->marks[done - 1].recno;
 	log->nmarks -= done;
 	memmove(log->marks, log->marks + done, log->nmarks * sizeof(*log->marks));
 }
@@ -466,10 +468,7 @@ int izo_log_append(struct izo_ctx *ctx, struct izo_record *r)
 		mutex_unlock(&log->lock);
 	}
 	if (!err) {
-		if (log->journal)
-			izo_log_tell(log);
-		else
-			wake_up_interruptible(&log->grew);
+		izo_log_tell(log);
 		return 0;
 	}
 	pr_err("%s: a change could not be recorded (error %d)\n", log->sb->s_id, err);
@@ -494,19 +493,29 @@ u64 izo_log_committed(struct izo_log *log)
 	return committed;
 }
 
+/* Does somebody wait for records, at the file or at the channel's device? */
+static bool izo_log_is_followed(struct izo_log *log)
+{
+	/* the barrier in wq_has_sleeper() serves both; pairs with izo_upcall_attend() */
+	return wq_has_sleeper(&log->grew) || READ_ONCE(izo_sb(log->sb)->channel->attended);
+}
+
 /**
- * izo_log_tell - see to it that waiters for new records are told when those are on the medium
- * @log: the log; without a journal the waiters have been told of all
+ * izo_log_tell - see to it that those who wait for records are told of new ones
+ * @log: the log
+ *
+ * Context: any that may not sleep.
  */
 void izo_log_tell(struct izo_log *log)
 {
-	if (log->journal && wq_has_sleeper(&log->grew))
+	if (izo_log_is_followed(log))
 		queue_work(system_unbound_wq, &log->tell_work);
 }
 
-/* Wake the waiters if there is more for them. Is there a transaction to wait for, @tid? */
+/* Tell what there is to tell. Is there a transaction to wait for, @tid? */
 static bool izo_log_tell_now(struct izo_log *log, tid_t *tid)
 {
+	struct izo_log_reach reach;
 	bool more, pending;
 
 	mutex_lock(&log->lock);
@@ -516,10 +525,16 @@ static bool izo_log_tell_now(struct izo_log *log, tid_t *tid)
 	pending = log->nmarks;
 	if (pending)
 		*tid = log->marks[0].tid;
+	reach = (struct izo_log_reach){
+		.committed = log->committed,
+		.committed_recno = log->committed_recno,
+		.recno = log->recno,
+	};
 	mutex_unlock(&log->lock);
 	if (more)
 		wake_up_interruptible(&log->grew);
-	return pending && wq_has_sleeper(&log->grew) && !is_journal_aborted(log->journal) &&
+	izo_upcall_grew(izo_sb(log->sb), &reach);
+	return pending && izo_log_is_followed(log) && !is_journal_aborted(log->journal) &&
 	       !test_bit(IZO_LOG_STOPPED, &log->state);
 }
 
@@ -527,14 +542,14 @@ static bool izo_log_tell_now(struct izo_log *log, tid_t *tid)
  * izo_log_await_commits - as long as somebody waits for records, wait for the journal (work item)
  * @work: in the log
  *
- * jbd2 tells of a commit in no other way. izo_log_close() cuts the waiting short.
+ * jbd2 tells of a commit in no other way. izo_log_close() cuts the waiting short. The wait is an
+ * idle one: a commit interval may be long, and is no load.
  */
 void izo_log_await_commits(struct work_struct *work)
 {
 	struct izo_log *log = container_of(work, struct izo_log, tell_work);
 	tid_t tid;
 
-	/* idle: a commit may be minutes away */
 	while (izo_log_tell_now(log, &tid))
 		wait_event_idle(log->journal->j_wait_done_commit,
 				jbd2_transaction_committed(log->journal, tid) ||
@@ -713,6 +728,7 @@ int izo_log_find_tail(struct izo_log *log)
 	log->recno = recno - 1;
 	log->tail = pos;
 	log->committed = pos;
+	log->committed_recno = log->recno;
 	/* a block that was committed is not touched again */
 	log->tail_tid = 0;
 	return 0;

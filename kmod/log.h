@@ -186,12 +186,13 @@ enum izo_log_state {
  * @marks: transactions that may not be committed, oldest first
  * @nmarks: how many
  * @committed: offset before which all is on the medium
+ * @committed_recno: number of the last record before it
  * @told: what that was when waiters were last woken; of @tell_work
  * @reserved: bytes promised to operations under way
  * @grew: waiters for new records
  * @room: waiters for room that others have been promised
  * @grow_work: makes spare segments
- * @tell_work: waits for the journal and wakes @grew
+ * @tell_work: waits for the journal, wakes @grew and tells the channel's daemon
  * @recent: the last records, by what they are about
  * @recent_count: how many there have been
  * @recent_from: offset in the log from which on @recent has them all
@@ -247,6 +248,7 @@ struct izo_log {
 	struct izo_mark marks[IZO_MARKS];
 	unsigned int nmarks;
 	u64 committed;
+	u64 committed_recno;
 	u64 told;
 	u64 reserved;
 	wait_queue_head_t grew;

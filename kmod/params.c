@@ -102,6 +102,9 @@ static int izo_parse_mtp(struct fs_context *fc, struct izo_config *config, const
 	if (*value != '/')
 		return invalfc(fc, "mtp=%s: give the absolute path where the tree will be mounted",
 			       value);
+	if (strlen(value) > INTERMEZZO_MTP_MAX)
+		return invalfc(fc, "mtp=%.32s...: a path has at most %d bytes here", value,
+			       INTERMEZZO_MTP_MAX);
 	return izo_set_word(fc, "mtp", &config->mtp, value);
 }
 

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * /dev/intermezzoN, the device of channel N.
+ * /dev/intermezzoN, the device of channel N: docs/device-protocol.md.
  *
  * A daemon holds it open to serve the channel; only CAP_SYS_ADMIN may (I12), and one at a time.
- * Upcalls come with reintegration; until then the device has nothing to read.
+ * Each read gives one upcall, each write is one answer.
  */
 
 #include <linux/cdev.h>
 #include <linux/device.h>
 #include <linux/fs.h>
 #include <linux/module.h>
+#include <linux/poll.h>
+#include <linux/uaccess.h>
 #include "intermezzo.h"
-
-#define IZO_CHANNEL_IN_USE 0
 
 static dev_t izo_first_dev;
 static struct cdev izo_cdev;
@@ -20,20 +20,90 @@ static struct cdev izo_cdev;
 static int izo_dev_open(struct inode *inode, struct file *file)
 {
 	struct izo_channel *channel = izo_channel_nr(iminor(inode));
+	int err;
 
 	if (!capable(CAP_SYS_ADMIN))
 		return -EPERM;
-	if (test_and_set_bit(IZO_CHANNEL_IN_USE, &channel->in_use))
-		return -EBUSY;
+	err = izo_upcall_attend(channel);
+	if (err)
+		return err;
 	file->private_data = channel;
 	return nonseekable_open(inode, file);
 }
 
 static int izo_dev_release(struct inode *inode, struct file *file)
 {
+	izo_upcall_leave(file->private_data);
+	return 0;
+}
+
+/* Nothing is understood as meant before both sides have agreed on a version. */
+static bool izo_dev_is_agreed(const struct izo_channel *channel)
+{
+	return READ_ONCE(channel->version);
+}
+
+static ssize_t izo_dev_read(struct file *file, char __user *buf, size_t count, loff_t *ppos)
+{
+	struct izo_channel *channel = file->private_data;
+	ssize_t ret;
+
+	if (!izo_dev_is_agreed(channel))
+		return -EPROTO;
+	for (;;) {
+		ret = izo_upcall_read(channel, buf, count);
+		if (ret != -EAGAIN || file->f_flags & O_NONBLOCK)
+			return ret;
+		ret = wait_event_interruptible(channel->arrived, izo_upcall_waits(channel));
+		if (ret)
+			return ret;
+	}
+}
+
+static ssize_t izo_dev_write(struct file *file, const char __user *buf, size_t count,
+			     loff_t *ppos)
+{
+	struct izo_channel *channel = file->private_data;
+	struct izo_answer answer;
+	int err;
+
+	if (!izo_dev_is_agreed(channel))
+		return -EPROTO;
+	if (count != sizeof(answer))
+		return -EINVAL;
+	if (copy_from_user(&answer, buf, sizeof(answer)))
+		return -EFAULT;
+	if (answer.size != sizeof(answer) || answer.version != IZO_DEVICE_VERSION || answer.zero ||
+	    answer.error > IZO_ANSWER_ERROR_MAX || answer.reserved)
+		return -EINVAL;
+	err = izo_upcall_answer(channel, answer.id, answer.error);
+	return err ? err : sizeof(answer);
+}
+
+static __poll_t izo_dev_poll(struct file *file, struct poll_table_struct *wait)
+{
 	struct izo_channel *channel = file->private_data;
 
-	clear_bit(IZO_CHANNEL_IN_USE, &channel->in_use);
+	poll_wait(file, &channel->arrived, wait);
+	if (!izo_dev_is_agreed(channel))
+		return EPOLLERR;
+	return EPOLLOUT | EPOLLWRNORM |
+	       (izo_upcall_waits(channel) ? EPOLLIN | EPOLLRDNORM : 0);
+}
+
+static long izo_dev_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	struct izo_channel *channel = file->private_data;
+	u32 __user *said = (u32 __user *)arg;
+	u32 version;
+
+	if (cmd != IZO_IOC_VERSION)
+		return -ENOTTY;
+	if (get_user(version, said))
+		return -EFAULT;
+	if (version != IZO_DEVICE_VERSION)
+		return put_user(IZO_DEVICE_VERSION, said) ? -EFAULT : -EPROTONOSUPPORT;
+	WRITE_ONCE(channel->version, version);
 	return 0;
 }
 
@@ -41,6 +111,11 @@ static const struct file_operations izo_dev_operations = {
 	.owner		= THIS_MODULE,
 	.open		= izo_dev_open,
 	.release	= izo_dev_release,
+	.read		= izo_dev_read,
+	.write		= izo_dev_write,
+	.poll		= izo_dev_poll,
+	.unlocked_ioctl	= izo_dev_ioctl,
+	.compat_ioctl	= compat_ptr_ioctl,
 };
 
 static char *izo_devnode(const struct device *dev, umode_t *mode)

@@ -214,5 +214,6 @@ int izo_reconfigure(struct fs_context *fc)
 	/* a root being booted takes the flag along to the channel that its fstab line names */
 	if (asked->no_filter || (sbi->channel != old_channel && no_filter))
 		WRITE_ONCE(sbi->channel->no_filter, 1);
+	izo_upcall_mounted(sb, changes ? !goes_rw : sb_rdonly(sb));
 	return 0;
 }

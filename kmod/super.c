@@ -267,9 +267,11 @@ static int izo_fill_super(struct super_block *sb, struct fs_context *fc)
 	err = izo_fileset_accept_cache(sb, fc);
 	if (!err)
 		err = izo_fileset_start(sb, fc);
-	if (!err)
-		sb->s_flags |= SB_ACTIVE;
-	return err;
+	if (err)
+		return err;
+	sb->s_flags |= SB_ACTIVE;
+	izo_upcall_mounted(sb, sb_rdonly(sb));
+	return 0;
 }
 
 static int izo_same_device(struct super_block *sb, struct fs_context *fc)
@@ -312,7 +314,7 @@ static void izo_sb_free(struct izo_sb *sbi)
 {
 	if (!sbi)
 		return;
-	izo_log_close(sbi->log);
+	izo_notice_free(sbi->notice);
 	if (sbi->lower_mnt)
 		kern_unmount(sbi->lower_mnt);
 	if (sbi->creator_cred)
@@ -331,8 +333,9 @@ static struct izo_sb *izo_sb_from_context(struct fs_context *fc)
 	INIT_LIST_HEAD(&sbi->on_channel);
 	spin_lock_init(&sbi->wb_err_lock);
 	sbi->creator_cred = prepare_creds();
+	sbi->notice = izo_notice_alloc();
 	sbi->config.source = kstrdup(fc->source, GFP_KERNEL);
-	if (!sbi->creator_cred || !sbi->config.source) {
+	if (!sbi->creator_cred || !sbi->notice || !sbi->config.source) {
 		izo_sb_free(sbi);
 		return NULL;
 	}
@@ -444,6 +447,8 @@ void izo_kill_sb(struct super_block *sb)
 		generic_shutdown_super(sb);	/* the number is the device's */
 	else
 		kill_anon_super(sb);
+	izo_upcall_withdraw(sbi);
+	izo_log_close(sbi->log);
 	izo_channel_detach(sbi);
 	izo_sb_free(sbi);
 }

@@ -9,10 +9,12 @@
 #include <linux/intermezzo_kml.h>
 #include <linux/list.h>
 #include <linux/spinlock.h>
+#include <linux/wait.h>
 
 struct izo_cache_ops;
 struct izo_dirty;
 struct izo_log;
+struct izo_notice;
 struct izo_remote;
 struct jbd2_journal_handle;
 
@@ -71,19 +73,45 @@ struct izo_config {
 };
 
 /**
+ * struct izo_log_reach - how far a log has come
+ * @committed: offset before which all is on the medium
+ * @committed_recno: number of the last record before it
+ * @recno: number of the newest record, on the medium or not
+ */
+struct izo_log_reach {
+	u64 committed;
+	u64 committed_recno;
+	u64 recno;
+};
+
+/**
  * struct izo_channel - one /dev/intermezzoN and the mounts that speak through it
  * @nr: N
  * @no_filter: validation by the daemon is skipped; logging is not (I10). The sysctl's storage.
  * @no_journal: changes are not recorded: the logs of its filesets overflow. Likewise.
  * @mounts: superblocks attached, protected by izo_channels_lock
- * @in_use: bit 0 is set while a daemon has the device open
+ * @arrived: readers of the device, who wait for an upcall
+ * @upcall_lock: protects what follows; nests in izo_channels_lock, and nothing in it
+ * @attended: a daemon has the device open
+ * @version: of the protocol that it speaks; 0: it has not said
+ * @last_id: of the upcall queued last
+ * @unread: struct izo_call, to be read in this order
+ * @unanswered: struct izo_call that were read and ask for an answer, in the order of reading
+ * @notices: struct izo_notice of the filesets that the daemon is or will be told of
  */
 struct izo_channel {
 	int nr;
 	int no_filter;
 	int no_journal;
 	struct list_head mounts;
-	unsigned long in_use;
+	wait_queue_head_t arrived;
+	spinlock_t upcall_lock;	/* protects what follows */
+	bool attended;
+	u16 version;
+	u64 last_id;
+	struct list_head unread;
+	struct list_head unanswered;
+	struct list_head notices;
 };
 
 /**
@@ -95,6 +123,7 @@ struct izo_channel {
  * @channel: where upcalls go; set before the superblock is born
  * @on_channel: link in @channel->mounts
  * @claimed: the fileset's name once it is ours on the channel, or ""
+ * @notice: what the channel's daemon is told of the fileset; NULL once upcall.c has taken it over
  * @log: of the fileset, once it was read-write; set once, under s_umount
  * @lower_wb_err: last writeback error of the cache that was passed on
  * @wb_err_lock: a leaf lock
@@ -107,6 +136,7 @@ struct izo_sb {
 	struct izo_channel *channel;
 	struct list_head on_channel;
 	char claimed[INTERMEZZO_FILESET_MAX + 1];
+	struct izo_notice *notice;
 	struct izo_log *log;
 	errseq_t lower_wb_err;
 	spinlock_t wb_err_lock;	/* protects lower_wb_err */
