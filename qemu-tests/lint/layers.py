@@ -41,6 +41,8 @@ RULES = [
     # The codec is for everybody: daemon, tools, tests, the fuzzer.
     Rule("intersync/src/kml/*", "", r'#\s*include\s+("(?!kml/)|<(glib|curl|microhttpd|nlohmann))',
          "kml/ depends on nothing but the forms shared with the kernel"),
+    Rule("intersync/src/kernel/*", "", r'#\s*include\s+("(?!(kernel|base|kml|repl)/)|<(curl|microhttpd))',
+         "kernel/ uses base/, kml/ and repl's interfaces"),
     Rule("intersync/src/base/*", "", r'#\s*include\s+("(?!base/)|<(curl|microhttpd|gnutls|zstd|linux/inter))',
          "base/ is below all others"),
     Rule("intersync/src/http/*", "", r'#\s*include\s+"(?!(base|http)/)', "http/ sees base/ only"),

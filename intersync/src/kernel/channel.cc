@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "kernel/channel.h"
+
+#include <fcntl.h>
+#include <linux/intermezzo.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <span>
+
+#include "base/error.h"
+
+namespace izo::kernel {
+namespace {
+
+/// Says which version this program speaks.
+void agree(int fd, const std::string& path) {
+  __u32 version = IZO_DEVICE_VERSION;
+  if (::ioctl(fd, IZO_IOC_VERSION, &version) == 0) {
+    return;
+  }
+  if (errno == EPROTONOSUPPORT || errno == ENOTTY) {
+    const std::string theirs = errno == ENOTTY ? "none" : std::to_string(version);
+    throw Error(path + ": the kernel speaks version " + theirs +
+                " of the device protocol, this program version " +
+                std::to_string(IZO_DEVICE_VERSION) + "; install the two of one release");
+  }
+  throw SysError(errno, "ioctl IZO_IOC_VERSION", path);
+}
+
+}  // namespace
+
+Channel::Channel(unsigned number)
+    : path_("/dev/intermezzo" + std::to_string(number)),
+      fd_(checked(::open(path_.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC), "open", path_)) {
+  agree(fd_.get(), path_);
+}
+
+std::optional<Upcall> Channel::read() {
+  std::array<std::byte, IZO_UPCALL_MAX> buffer;
+  ssize_t size = 0;
+  do {
+    size = ::read(fd_.get(), buffer.data(), buffer.size());
+  } while (size < 0 && errno == EINTR);
+  if (size < 0 && errno == EAGAIN) {
+    return std::nullopt;
+  }
+  checked(size, "read", path_);
+  DecodedUpcall decoded = decode_upcall(std::span(buffer).first(static_cast<std::size_t>(size)));
+  if (const auto* fault = std::get_if<kml::Corrupt>(&decoded)) {
+    throw Error(path_ + ": an upcall that breaks the protocol: " + fault->what);
+  }
+  return std::get<Upcall>(std::move(decoded));
+}
+
+bool Channel::answer(std::uint64_t id, int error) {
+  const izo_answer answer{
+      .size = sizeof(izo_answer),
+      .version = IZO_DEVICE_VERSION,
+      .id = id,
+      .error = static_cast<__u32>(std::clamp(error, 0, IZO_ANSWER_ERROR_MAX)),
+  };
+  const ssize_t written = ::write(fd_.get(), &answer, sizeof(answer));
+  if (written < 0 && errno == ENOENT) {
+    return false;
+  }
+  checked(written, "write", path_);
+  return true;
+}
+
+}  // namespace izo::kernel

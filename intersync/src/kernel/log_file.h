@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: GPL-2.0
+// The log of a mounted fileset as the kernel shows it: .intermezzo/FILESET/kml. Positions of the
+// file are offsets of the log, and only what is on the medium can be read.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <variant>
+
+#include "base/unique_fd.h"
+#include "kml/codec.h"
+#include "kml/tables.h"
+
+namespace izo::kernel {
+
+/// The state of a log: see struct izo_kml_info.
+struct LogInfo {
+  kml::Uuid fileset{};
+  kml::Uuid replica{};
+  std::uint16_t self = 0;
+  std::uint64_t epoch = 0;
+  std::uint64_t first = 0;
+  std::uint64_t first_recno = 0;
+  std::uint64_t committed = 0;
+  std::uint64_t end = 0;
+  std::uint64_t end_recno = 0;
+  std::uint64_t capacity = 0;  ///< Bytes.
+  std::uint64_t limit = 0;     ///< Bytes.
+  std::uint64_t dirty = 0;     ///< Entries of the LML.
+  bool journaled = false;
+  bool failed = false;
+  bool overflow = false;
+
+  bool operator==(const LogInfo&) const = default;
+};
+
+using DecodedLogInfo = std::variant<LogInfo, kml::Corrupt>;
+
+/// From the bytes of a struct izo_kml_info. Pure.
+DecodedLogInfo decode_log_info(kml::Bytes bytes);
+
+class LogFile {
+ public:
+  /// Throws SysError: EPERM or ENOENT without CAP_SYS_ADMIN, ENOENT if the fileset has no log.
+  explicit LogFile(const std::string& path);
+
+  /// Throw SysError, or Error for what no log has.
+  [[nodiscard]] kml::Header header() const;
+  [[nodiscard]] LogInfo info() const;
+
+  /// The bytes asked for lie before the oldest record: they were trimmed away.
+  struct Trimmed {};
+
+  /// Bytes of the log from `offset` on; fewer than `into` has room for at the end of what is on the
+  /// medium, 0 of them at that end. Throws SysError.
+  [[nodiscard]] std::variant<std::size_t, Trimmed> read(std::uint64_t offset,
+                                                        std::span<std::byte> into) const;
+
+  /// Brings all records onto the medium; waits for the cache's journal. Throws SysError.
+  void commit() const;
+
+  /// No replica needs what lies before `offset`. Throws SysError: EINVAL if it is not on the
+  /// medium.
+  void trim(std::uint64_t offset) const;
+
+  /// Lets the descriptor be readable while there is something on the medium beyond `offset`, and
+  /// once the log has failed. Throws SysError.
+  void await_beyond(std::uint64_t offset) const;
+  [[nodiscard]] int fd() const { return fd_.get(); }
+
+ private:
+  std::string path_;
+  UniqueFd fd_;
+};
+
+}  // namespace izo::kernel

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: GPL-2.0
+// /proc/self/mountinfo as proc(5) has it. Pure.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace izo::kernel {
+
+struct Mount {
+  std::uint64_t id = 0;
+  std::uint32_t dev_major = 0;
+  std::uint32_t dev_minor = 0;
+  std::string root;   ///< Directory of the file system that stands at the mount point.
+  std::string point;  ///< Where it is mounted.
+  std::string type;
+  std::string source;
+  std::string super_options;  ///< Of the file system, with the kernel's escapes.
+
+  /// The value of an option of the file system, unescaped: the first that is given.
+  [[nodiscard]] std::optional<std::string> option(std::string_view name) const;
+};
+
+/// One line of the table, without its end; nullopt if it is none.
+std::optional<Mount> parse_mount(std::string_view line);
+
+/// The mount of that number; nullopt if the table has none.
+std::optional<Mount> find_mount(std::string_view table, std::uint64_t id);
+
+}  // namespace izo::kernel
