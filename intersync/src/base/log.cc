@@ -90,10 +90,13 @@ void Logger::write(Level level, std::string_view text) {
 }
 
 void Logger::write_line(Level level, const std::string& text) {
-  const std::string start = form_ == Form::kJournal
-                                ? "<" + std::to_string(static_cast<int>(level)) + ">"
-                                : program_ + ": ";
-  put(fd_, start + text + "\n");
+  std::string line;
+  if (form_ == Form::kJournal) {
+    line.append("<").append(std::to_string(static_cast<int>(level))).append(">");
+  } else {
+    line.append(program_).append(": ");
+  }
+  put(fd_, line.append(text).append("\n"));
   if (file_) {
     put(file_.get(),
         time_of(clock_.wall()).append(" ").append(name_of(level)).append(" ").append(text) + "\n");

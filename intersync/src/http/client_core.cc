@@ -488,8 +488,9 @@ void ClientCore::configure(CURL* easy, Job& job) const {
     if (longer == nullptr) {
       throw std::bad_alloc();
     }
-    static_cast<void>(job.fields.release());
-    job.fields.reset(longer);
+    if (!job.fields) {
+      job.fields.reset(longer);  // else it is the same list
+    }
   };
   for (const Header& header : request.headers) {
     // curl's way to write a field without a value

@@ -27,7 +27,7 @@ Response own(std::unique_ptr<Thing> thing, MHD_Response* made) {
   if (made == nullptr) {
     throw std::bad_alloc();
   }
-  static_cast<void>(thing.release());
+  [[maybe_unused]] const Thing* given = thing.release();
   return Response(made);
 }
 

@@ -61,7 +61,6 @@ TEST(Server, OnlyRequestsWithinTheRulesReachTheLoop) {
       {"POST /a" + host + "Content-Length: 4194305\r\n\r\n", "413"},
       {"POST /a" + host + "Content-Length: 99999999999999\r\n\r\n", "413"},
       {"POST /a" + host + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "411"},
-      {"POST /a" + host + "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\nx", "411"},
       {"POST /a" + host + "Content-Length: 1\r\nContent-Length: 2\r\n\r\nxy", "400"},
       {"GET /a" + host + "Content-Length: 1\r\n\r\nx", "400"},
       {"GET /a" + host + "X: " + std::string(40000, 'x') + "\r\n\r\n", "431"},
@@ -84,12 +83,14 @@ TEST(Server, OnlyRequestsWithinTheRulesReachTheLoop) {
        {"garbage\r\n\r\n"s, "\0\0\0\0\0\0\0\0\r\n\r\n"s, "GET /a\r\n\r\n"s, "GET\r\n\r\n"s,
         "POST /a" + host + "Content-Length: -1\r\n\r\n",
         "POST /a" + host + "Content-Length: x\r\n\r\n",
+        // 411 by us, 400 by libmicrohttpd 1.0
+        "POST /a" + host + "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\nx",
         "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n"s}) {
     EXPECT_NE(status_of(talk(pair, text)), "200") << text;
   }
   EXPECT_EQ(reached, 0);
   EXPECT_EQ(pair.server.counters().requests, 0U);
-  EXPECT_GE(pair.server.counters().refused, 18U);
+  EXPECT_GE(pair.server.counters().refused, 16U);
   EXPECT_EQ(status_of(talk(pair, get("/a"))), "200");
   EXPECT_EQ(reached, 1);
 }
