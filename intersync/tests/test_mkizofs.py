@@ -215,7 +215,8 @@ def test_full_disk(ext4, tmp_path):
 @pytest.mark.parametrize("words, message", [
     ((), "DEVICE is missing"), (("a", "b"), "more than one DEVICE"),
     (("--fileset=.x", "a"), "may not begin with a dot"),
-    (("--fileset=a/b", "a"), "letters, digits"), (("--fileset=", "a"), "1 to 255 bytes"),
+    (("--fileset=a/b", "a"), "letters, digits"), (("--fileset=", "a"), "1 to 64 bytes"),
+    (("--fileset=" + "n" * 65, "a"), "1 to 64 bytes"),
     (("--fileset-uuid=1", "a"), "no UUID"), (("--clone", "--mkfs", "a"), "--clone takes the fileset"),
     (("--force", "a"), "--force goes with --mkfs"),
 ])

@@ -103,7 +103,7 @@ std::pair<std::vector<kml::Record>, std::uint64_t> drain(CacheLog& log) {
   for (;;) {
     kml::StreamReader::Next next = reader.next();
     if (auto* record = std::get_if<kml::Record>(&next)) {
-      records.push_back(*std::move(record));
+      records.push_back(std::move(*record));
     } else if (std::holds_alternative<kml::Corrupt>(next)) {
       return {records, reader.position().offset};
     } else {

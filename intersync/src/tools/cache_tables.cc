@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "tools/cache_tables.h"
 
+#include <linux/intermezzo.h>
+
 #include <algorithm>
 #include <array>
 #include <cctype>
@@ -19,7 +21,7 @@ constexpr const char* kFolder = ".intermezzo";
 constexpr const char* kReplicas = "replicas";
 constexpr const char* kBase = "base";
 constexpr const char* kFidXattr = "trusted.izo";
-constexpr std::size_t kNameMax = 255;
+constexpr std::size_t kNameMax = INTERMEZZO_FILESET_MAX;
 constexpr std::size_t kReplicasMax = 0xffff;
 
 kml::Uuid random_uuid() {
@@ -139,7 +141,7 @@ kml::Base base_of_copy(const Image& image, const Fileset& fileset, std::uint16_t
 
 std::optional<std::string> unfit_as_name(const std::string& fileset) {
   if (fileset.empty() || fileset.size() > kNameMax) {
-    return "a name has 1 to 255 bytes";
+    return "a name has 1 to " + std::to_string(kNameMax) + " bytes";
   }
   if (fileset.front() == '.') {
     return "a name may not begin with a dot";

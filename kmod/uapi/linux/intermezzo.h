@@ -34,7 +34,8 @@
  * @first: offset of the oldest record still there
  * @first_recno: its number
  * @committed: offset before which all is on the medium: what a reader can see
- * @end: offset at which the next record will stand; behind @committed for what is not committed
+ * @end: where the newest record ends; behind @committed if there are some not committed, before it
+ *	by less than a block if there are none (a filler ends a committed block)
  * @end_recno: number of the newest record, 0: none
  * @capacity: bytes that the segments hold now
  * @limit: bytes that they may take
