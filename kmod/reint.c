@@ -100,6 +100,8 @@ static bool izo_names_ok(const struct izo_batch *b, const struct izo_reint_op *o
 /* Does the operation name what its record is about? */
 static bool izo_refs_fit(const struct izo_reint_op *op, const struct izo_kml_head *h)
 {
+	u32 flags;
+
 	switch (le16_to_cpu(h->op)) {
 	case IZO_KML_CREATE:
 	case IZO_KML_MKDIR:
@@ -111,7 +113,11 @@ static bool izo_refs_fit(const struct izo_reint_op *op, const struct izo_kml_hea
 	case IZO_KML_RMDIR:
 		return op->dir.kind && op->object.kind;
 	case IZO_KML_RENAME:
-		return op->dir.kind && op->to.kind && op->object.kind;
+		flags = le32_to_cpu(h->flags) & (IZO_KML_EXCHANGE | IZO_KML_WHITEOUT);
+		if (flags == (IZO_KML_EXCHANGE | IZO_KML_WHITEOUT))
+			return false;
+		return op->dir.kind && op->to.kind && op->object.kind &&
+		       (op->replaced.kind || flags != IZO_KML_EXCHANGE);
 	case IZO_KML_CLOSE:
 		return op->object.kind && op->nnames;
 	default:
@@ -271,8 +277,10 @@ static int izo_step_run(struct izo_step *step)
 							      IZO_REINT_APPLIED;
 	if (!(step->op->flags & IZO_OP_SKIP))
 		err = izo_step_apply(step);
+	if (err < 0)
+		step->result->error = err;
 	if (err)
-		return err;
+		return err < 0 ? IZO_REINT_STOPPED : err;
 	peer = izo_peer_find(b->log, &step->remote.next.replica);
 	if (!peer || peer->recno != recno)
 		err = izo_store_position(b->log, &step->remote.next);
@@ -342,7 +350,8 @@ static int izo_batch_answer(struct izo_batch *b, int err)
 	if (!err || err == -EINVAL || err == -ESTALE || err == -EINTR)
 		return err;
 	last->code = err > 0 ? err : IZO_REINT_STOPPED;
-	last->error = err > 0 ? 0 : err;
+	if (err < 0)
+		last->error = err;
 	return 0;
 }
 

@@ -118,7 +118,7 @@ static struct izo_body *izo_body_get(struct izo_step *step, int *err)
 	b->step = step;
 	b->count = op->nnames;
 	b->file = fget(op->body);
-	*err = -EINVAL;
+	*err = IZO_REINT_REFUSED;
 	if (b->file && izo_is_body(step, b->file)) {
 		b->new = file_inode(b->file);
 		/* a name for what a crash would take away is no body */
@@ -214,7 +214,7 @@ static int izo_body_look_up(struct izo_body *b)
 		    !izo_ref_is(b->step, &b->step->op->object, d_inode(dentry)))
 			return IZO_REINT_NEED_NAME;
 		if (izo_body_has(b, i, dentry))
-			return -EINVAL;
+			return IZO_REINT_REFUSED;
 	}
 	b->old = d_inode(b->names[0].dentry);
 	if (!S_ISREG(b->old->i_mode))
