@@ -2,8 +2,8 @@
 """Sixteen processes on two processors change all they can while they are killed, frozen and starved; every
 change that was made is in the log, once, and nothing else is.
 
-Environment: IZO_STORM_SECONDS= length of the disturbed part, IZO_STORM_SEED=; `make storm` sets the first to ten
-minutes and brings a lockdep kernel.
+Environment: IZO_STORM_SECONDS= length of the disturbed part, IZO_STORM_SEED=; `make storm` sets the first to
+ten minutes and brings a lockdep kernel.
 """
 
 from __future__ import annotations

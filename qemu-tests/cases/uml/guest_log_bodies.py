@@ -26,7 +26,8 @@ from guest.replay import check, fid_of, snapshot
 from guest.subject import FILESET, mount_point, mounted
 from guest.syscalls import call, syncfs
 
-CASE_DEADLINE = 150
+CASE_DEADLINE = 300
+FILE_DEADLINE = 1200
 PAGE = 4096
 FICLONE = 0x40049409
 
