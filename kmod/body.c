@@ -142,7 +142,7 @@ static bool izo_join_mapped(struct inode *inode)
 	return joined;
 }
 
-/* As izo_list_body(), with mmap_lock held: a page fault may hold off freezing, no ordinary write. */
+/* As izo_list_body(), with mmap_lock held: a page fault may hold off freezing, a write may not. */
 static int izo_list_mapped(struct izo_ctx *ctx)
 {
 	struct super_block *lower_sb = izo_lower_sb(ctx->sb);

@@ -25,7 +25,7 @@
 #define IZO_EXT4_DATA		27	/* EXT4_DATA_TRANS_BLOCKS */
 #define IZO_EXT4_INDEX		12	/* EXT4_INDEX_EXTRA_TRANS_BLOCKS */
 #define IZO_EXT4_XATTR		7	/* one attribute, perhaps in a block of its own */
-#define IZO_EXT4_QUOTA_INIT	73	/* EXT4_QUOTA_INIT_BLOCKS: an owner's first use of a quota */
+#define IZO_EXT4_QUOTA_INIT	73	/* EXT4_QUOTA_INIT_BLOCKS: an owner's first use of it */
 #define IZO_EXT4_QUOTA_DEL	9	/* EXT4_QUOTA_DEL_BLOCKS: an owner's last */
 
 static unsigned int izo_ext4_op_credits(const struct izo_ctx *ctx)

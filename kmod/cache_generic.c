@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Any other cache (xfs, btrfs, tmpfs): the log is written through its files, after the change. There
- * is no transaction to put both into, so nothing is promised after a crash.
+ * Any other cache (xfs, btrfs, tmpfs): the log is written through its files, after the change.
+ * There is no transaction to put both into, so nothing is promised after a crash.
  */
 
 #include <linux/fs.h>

@@ -433,7 +433,7 @@ const struct file_operations izo_file_operations = {
 	.fallocate		= izo_fallocate,
 	.fadvise		= izo_fadvise,
 	.splice_read		= izo_splice_read,
-	/* waits for the pipe first; then each part is a write like any other, set-id bits and all */
+	/* waits for the pipe first; then each part is a write like any other, with set-id bits */
 	.splice_write		= iter_file_splice_write,
 	.copy_file_range	= izo_copy_file_range,
 	.remap_file_range	= izo_remap_file_range,

@@ -180,7 +180,7 @@ int izo_fileset_open(struct super_block *sb, const char *fileset, struct fs_cont
  * izo_fileset_settle - nobody writes any more: end what is open in the logs
  * @sb: upper superblock, s_umount held; writers are held off or gone
  *
- * The cache may have become read-only without us (emergency remount): the workers stop all the same.
+ * The cache may have become read-only without us (emergency remount): the workers stop then too.
  */
 void izo_fileset_settle(struct super_block *sb)
 {

@@ -251,7 +251,8 @@ int izo_getattr(struct mnt_idmap *idmap, const struct path *path, struct kstat *
 /**
  * izo_update_time - ->update_time: times that the VFS sets go straight to the cache
  * @inode: upper inode
- * @flags: S_ATIME of any object; S_MTIME and S_CTIME of a FIFO, not recorded (a file's are set below)
+ * @flags: S_ATIME of any object; S_MTIME and S_CTIME of a FIFO, not recorded (a file's are
+ *	set below)
  *
  * Whether an access time is due was decided by the upper mount's options.
  *

@@ -137,7 +137,8 @@ static int izo_set_fid(struct dentry *lower, const struct izo_fid *fid)
 		.ino = fid->ino,
 	};
 
-	return __vfs_setxattr(&nop_mnt_idmap, lower, d_inode(lower), IZO_FID_XATTR, &x, sizeof(x), 0);
+	return __vfs_setxattr(&nop_mnt_idmap, lower, d_inode(lower), IZO_FID_XATTR, &x, sizeof(x),
+			      0);
 }
 
 /**

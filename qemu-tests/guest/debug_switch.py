@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The kernel's switches for tests, /proc/sys/intermezzo/debug: IZO_DEBUG_* of kmod/intermezzo.h."""
+"""The kernel's switches for tests, /proc/sys/intermezzo/debug: the kernel's IZO_DEBUG_*."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What a log says of itself: IZO_IOC_KML_INFO, struct izo_kml_info of kmod/uapi/linux/intermezzo.h."""
+"""What a log says of itself: IZO_IOC_KML_INFO, struct izo_kml_info of <linux/intermezzo.h>."""
 
 from __future__ import annotations
 

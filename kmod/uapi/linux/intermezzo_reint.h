@@ -18,7 +18,7 @@
 #define IZO_REF_NONE		0
 #define IZO_REF_ROOT		1	/* of the fileset */
 #define IZO_REF_HANDLE		2	/* @ino and @generation */
-#define IZO_REF_RESULT		3	/* what operation @ino of this batch has made, or its new body */
+#define IZO_REF_RESULT		3	/* what operation @ino of this batch has made */
 
 /*
  * struct izo_ref - an object here
@@ -55,8 +55,8 @@ struct izo_ref {
  * @dir: the directory of the record's PLACE
  * @to: the directory of the record's TO
  * @replaced: what the record says stood at TO
- * @body: of a CLOSE: descriptor of the new body, a file opened with O_TMPFILE on the same mount in a
- *	shared directory; else 0
+ * @body: of a CLOSE: descriptor of the new body, a file opened with O_TMPFILE on the same mount in
+ *	a shared directory; else 0
  * @nnames: of a CLOSE: names that the object has here, all of them, at most IZO_REINT_NAMES_MAX
  * @names: where they begin, in bytes from here, a multiple of 8: struct izo_ref, each a directory
  *	with a name in it
@@ -95,11 +95,11 @@ struct izo_reint_op {
 #define IZO_REINT_MOUNTED	21	/* something is mounted there */
 #define IZO_REINT_ANCESTRY	22	/* a directory would come to lie within itself */
 #define IZO_REINT_CLASS		23	/* the name is this machine's own */
-#define IZO_REINT_REFUSED	24	/* immutable, append-only, too many links, an attribute of ours */
+#define IZO_REINT_REFUSED	24	/* immutable, append-only, too many links, what is ours */
 #define IZO_REINT_CHANGED	25	/* changed here since @decided: decide again */
 #define IZO_REINT_NEED_NAME	26	/* the object was not found by what was given */
 #define IZO_REINT_BUSY		27	/* the file is open for writing here, or mapped so */
-#define IZO_REINT_STOPPED	64	/* @error: no space, I/O error, read-only, frozen; try again later */
+#define IZO_REINT_STOPPED	64	/* @error: full, read-only, frozen, I/O error: try later */
 
 /*
  * struct izo_reint_result - what became of one operation
