@@ -278,12 +278,14 @@ def test_full_cache_ends_the_log_and_nothing_else(disk: str, log: KernelLog) -> 
         log.mark()
         with mounted(disk, fileset(kind)) as root:
             fill_up(root, names=False)
+            # large records: a full btrfs takes a tenth of a second for each change
+            os.setgroups(range(2000, 2256))
             count = 0
             while not flags_of(root) & (OVERFLOW | FAILED):
                 os.utime(f"{root}/f", ns=(count, count))
                 count += 1
             newest = list(Log.of_mount(root).records())[-1]
-            equal((newest.op, newest.attr["mtime"], count > 1000), ("setattr", count - 2, True), kind)
+            equal((newest.op, newest.attr["mtime"], count > 200), ("setattr", count - 2, True), kind)
             shrink(root)
             change_a_bit_of_everything(root, 0)
             equal(flags_of(root) & (OVERFLOW | FAILED), OVERFLOW, "the log")
