@@ -288,7 +288,7 @@ def test_half_a_log_takes_no_room(disk: str, log: KernelLog) -> None:
         equal(len(said_by_us(log)), 1, "lines")
         equal(os.listdir(f"{root}/.intermezzo/rootset"), ["replicas"], "what is left of the log")
         syncfs(root)
-        write(f"{root}/reserve", b"r" * 390000)
+        write(f"{root}/reserve", b"r" * 380000)
         os.unlink(f"{root}/big")
         count = 0
         while os.statvfs(root).f_ffree:
