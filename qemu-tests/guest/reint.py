@@ -218,13 +218,14 @@ class Replica:
         return ref[:-4] + struct.pack("=HH", at, len(name))
 
     def stage(self, path: str) -> int:
-        """A nameless file with the peer's body."""
+        """A nameless file with the peer's body, open for reading: a writer would keep the next body out."""
         fd = os.open(self.root, os.O_TMPFILE | os.O_RDWR, 0o600)
-        self.bodies.append(fd)
         with open(path, "rb") as stream:
             while part := stream.read(1 << 20):
                 os.write(fd, part)
-        return fd
+        self.bodies.append(os.open(f"/proc/self/fd/{fd}", os.O_RDONLY))
+        os.close(fd)
+        return self.bodies[-1]
 
     def note_names(self, record: Record) -> None:
         """Which names objects have after a record."""
