@@ -584,10 +584,10 @@ def test_full_disk(disk: str, second_disk: str) -> None:
     with two(disk, second_disk) as replica:
         for number in range(300):
             os.mkdir(f"{replica.peer_root}/{number}")
-        filler = fill(f"{replica.root}/filler", 1024)
+        filler = fill(f"{replica.root}/lost+found/filler", 1024)
         said = replica.pull(batch=1000)
         equal((said[-1].code, said[-1].error), ("stopped", -errno.ENOSPC), f"with {filler} bytes of filler")
-        os.unlink(f"{replica.root}/filler")
+        os.unlink(f"{replica.root}/lost+found/filler")
         all_stored(replica.pull())
         same(replica.peer_root, replica.root)
     check_ext(second_disk)
