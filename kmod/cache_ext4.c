@@ -67,16 +67,22 @@ static unsigned int izo_ext4_remote_credits(const struct izo_ctx *ctx)
 		return 0;
 	while ((item = izo_record_find(m->head, IZO_ITEM_XATTR, item, &len)))
 		xattrs++;
-	/* of a body: a name removed and made again, a directory's time */
-	return xattrs * IZO_EXT4_XATTR + 4 * (3 + IZO_EXT4_XATTR) +
-	       m->names * (2 * IZO_EXT4_DATA + IZO_EXT4_INDEX + 5 + 3);
+	xattrs = xattrs * IZO_EXT4_XATTR + 4 * (3 + IZO_EXT4_XATTR);
+	/* a name that a body takes: two blocks of its directory, its inode, and as much again */
+	return m->names ? xattrs + 2 * IZO_EXT4_DATA + IZO_EXT4_INDEX + 5 + 10 * m->names : xattrs;
 }
 
-/* jbd2 complains loudly; half of a transaction leaves room for others. */
+/* What jbd2 gives one handle at most; it refuses more with a warning. */
+static int izo_ext4_limit(const struct izo_log *log)
+{
+	return log->journal->j_max_transaction_buffers -
+	       log->journal->j_transaction_overhead_buffers;
+}
+
+/* Only a peer's record can ask for more: a body with many names, a birth with many attributes. */
 static bool izo_ext4_is_too_much(const struct izo_ctx *ctx, unsigned int credits)
 {
-	return ctx->change.remote &&
-	       credits > ctx->log->journal->j_max_transaction_buffers / 2;
+	return ctx->change.remote && (int)credits >= izo_ext4_limit(ctx->log);
 }
 
 /* What entries in the cache's quotas may need: a new object has an owner, chown(2) changes one. */
@@ -119,8 +125,7 @@ static bool izo_ext4_journal_fits(struct izo_log *log)
 		.change = { .op = IZO_KML_RENAME, .flags = IZO_KML_WHITEOUT },
 	};
 	struct izo_ctx xattr = { .sb = log->sb, .change.op = IZO_KML_SETXATTR };
-	int limit = log->journal->j_max_transaction_buffers -
-		    log->journal->j_transaction_overhead_buffers;
+	int limit = izo_ext4_limit(log);
 
 	return izo_ext4_credits(&rename, izo_log_blocks(log, IZO_LOG_NAMES_MOST)) < limit &&
 	       izo_ext4_credits(&xattr, izo_log_blocks(log, IZO_KML_RECORD_MAX)) < limit;
