@@ -32,16 +32,27 @@ TEST(Uuid, ThereAndBack) {
   }
 }
 
+/// Bytes of the sample that say something; zeros follow.
+constexpr std::size_t kUsed = sizeof(izo_replicas) + 3 * sizeof(izo_replica);
+
 TEST(Replicas, ThereAndBack) {
-  Buffer bytes = encode(sample_replicas());
-  EXPECT_EQ(bytes.size(), sizeof(izo_replicas) + 3 * sizeof(izo_replica));
-  // The file is whole blocks long.
-  bytes.resize(4096);
+  const Buffer bytes = encode(sample_replicas());
+  EXPECT_EQ(bytes.size(), 16384U);
   EXPECT_EQ(decode_replicas(bytes), DecodedReplicas(sample_replicas()));
+  EXPECT_EQ(decode_replicas(Bytes(bytes).first(kUsed)), DecodedReplicas(sample_replicas()));
+}
+
+TEST(Replicas, ATableOfManyIsLarger) {
+  Replicas many = sample_replicas();
+  many.members.resize(600, sample_uuid(7));
+  const Buffer bytes = encode(many);
+  EXPECT_EQ(bytes.size(), 32768U);
+  EXPECT_EQ(decode_replicas(bytes), DecodedReplicas(many));
 }
 
 TEST(Replicas, DamageIsSeen) {
   Buffer bytes = encode(sample_replicas());
+  bytes.resize(kUsed);
   for (std::size_t count = 0; count < bytes.size(); count++) {
     EXPECT_TRUE(std::holds_alternative<Corrupt>(decode_replicas(Bytes(bytes).first(count))));
   }
