@@ -130,7 +130,7 @@ TEST(Upcall, NoChangedByteIsOverlooked) {
   }
 }
 
-void expect_refused(Upcall upcall, std::string_view why,
+void expect_refused(const Upcall& upcall, std::string_view why,
                     const std::function<void(Buffer&)>& spoil) {
   Buffer bytes = encode(upcall);
   spoil(bytes);
