@@ -279,6 +279,7 @@ TEST(ClientServer, TheClientMayEndInAnOutcome) {
   auto client = std::make_unique<Client>(pair.loop, pair.base(), PlainHttp(), Client::Options{});
   int done = 0;
   std::vector<Client::Transfer> transfers;
+  transfers.reserve(10);
   for (int i = 0; i < 10; i++) {
     transfers.push_back(client->start({.target = "/x"}, {.done = [&](const Outcome&) {
                                         done++;
@@ -463,7 +464,7 @@ TEST(ClientServer, ABodyGoesOnWhereAKilledServerLeftIt) {
   ASSERT_TRUE(loop.run_until([&] { return outcome.has_value(); }, kLimit));
   EXPECT_EQ(outcome->how, How::kBroken);
 
-  OtherProcess second(first.port(), [&](MainLoop&, Exchange exchange) {
+  const OtherProcess second(first.port(), [&](MainLoop&, Exchange exchange) {
     const std::string* asked = find(exchange.request().headers, "Range");
     const std::optional<Part> part =
         part_of(parse_range(asked != nullptr ? *asked : "").value_or(ByteRange{}), text.size());

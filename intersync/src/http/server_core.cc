@@ -56,8 +56,8 @@ MHD_Result add_header(void* list, MHD_ValueKind /*kind*/, const char* name,
 
 std::optional<std::size_t> parse_length(std::string_view text) {
   std::size_t value = 0;
-  const char* end = text.data() + text.size();
-  const auto [stopped, error] = std::from_chars(text.data(), end, value);
+  const char* end = std::to_address(text.end());
+  const auto [stopped, error] = std::from_chars(std::to_address(text.begin()), end, value);
   return error == std::errc() && stopped == end ? std::optional(value) : std::nullopt;
 }
 

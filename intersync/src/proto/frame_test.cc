@@ -87,7 +87,7 @@ TEST(Frame, TheBytesAreThoseOfTheDocument) {
                                     0x00, 0x00, 0x05, 0x00, 0x00, 0x00, 0xa4, 0xf3, 0xfd, 0xf7,
                                     0x00, 0x00, 0x00, 0x00, 'h',  'e',  'l',  'l',  'o'};
   const Bytes bytes = std::as_bytes(std::span(expected));
-  Buffer payload(bytes.begin() + kFrameHead, bytes.end());
+  const Buffer payload(bytes.begin() + kFrameHead, bytes.end());
   EXPECT_EQ(frame_of(payload, 1, 2), Buffer(bytes.begin(), bytes.end()));
 }
 
@@ -96,7 +96,8 @@ TEST(Frame, PiecesOfAnySizeMakeTheSame) {
   FrameWriter writer(1);
   std::vector<Frame> frames;
   for (std::uint8_t i = 0; i < 50; i++) {
-    frames.push_back({i, i % 2 == 0 ? text_bytes(i * 137U) : random_bytes(i * 137U, i)});
+    const std::size_t length = std::size_t{137} * i;
+    frames.push_back({i, i % 2 == 0 ? text_bytes(length) : random_bytes(length, i)});
     writer.add(stream, i, frames.back().payload);
   }
   for (const std::size_t piece :
