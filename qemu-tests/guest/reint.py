@@ -23,7 +23,7 @@ REINT, POSITION = 0xc0487a22, 0xc0307a23
 REF, OP, BATCH = struct.Struct("=IIQQIHH"), struct.Struct("=IIIIiIII"), struct.Struct("=IIIIQIIQ16sQQ")
 RESULT, POSITION_FORM = struct.Struct("=IiQIIQ"), struct.Struct("=HHI16sQQQ")
 NONE, ROOT_REF, HANDLE, OF_RESULT = 0, 1, 2, 3
-SKIP, FORWARD = 1, 1
+SKIP, FORWARD, UPSTREAM = 1, 1, 1
 CODES = {0: "applied", 1: "already", 2: "skipped", 3: "inexact", 16: "exists", 17: "missing", 18: "other",
          19: "type", 20: "not-empty", 21: "mounted", 22: "ancestry", 23: "class", 24: "refused",
          25: "changed", 26: "need-name", 27: "busy", 64: "stopped"}
@@ -104,6 +104,36 @@ def with_indices(raw: bytes, index: Callable[[int], int]) -> bytes:
     return reseal(bytes(data))
 
 
+def with_fid(raw: bytes, at: int, ino: int, generation: int, replica: int) -> bytes:
+    """The record with another FID at an offset."""
+    data = bytearray(raw)
+    struct.pack_into("<QIH", data, at, ino, generation, replica)
+    return reseal(bytes(data))
+
+
+def item_at(raw: bytes, kind: int) -> int:
+    """Where an item's contents begin in a record."""
+    at = OBJECT_AT + 16
+    while at < len(raw) - 8:
+        found, _, length = struct.unpack_from("<HHI", raw, at)
+        if found == kind:
+            return at + 8
+        at = (at + 8 + length + 7) & ~7
+    raise AssertionError(f"no item {kind}")
+
+
+def with_xattr(raw: bytes, name: bytes, value: bytes) -> bytes:
+    """A record with another attribute in the place of its one."""
+    at = item_at(raw, 8) - 8
+    old = (8 + struct.unpack_from("<I", raw, at + 4)[0] + 7) & ~7
+    contents = struct.pack("<II", len(name), len(value)) + name + value
+    item = struct.pack("<HHI", 8, 0, len(contents)) + contents + bytes(-len(contents) % 8)
+    data = bytearray(raw[:at] + item + raw[at + old:])
+    struct.pack_into("<I", data, 4, len(data))
+    struct.pack_into("<I", data, len(data) - 8, len(data))
+    return reseal(bytes(data))
+
+
 def made_by(record: Record) -> Fid | None:
     """The object that a record makes or gives a new body."""
     if record.whiteout:
@@ -118,11 +148,11 @@ def ioctl(fd: int, command: int, form: bytes) -> bytes:
     return bytes(buffer)
 
 
-def position(root: str, peer: bytes, epoch: int = 0, recno: int = 0, offset: int = 0) -> int:
+def position(root: str, peer: bytes, epoch: int = 0, recno: int = 0, offset: int = 0, flags: int = 0) -> int:
     """Make a peer known, and with an epoch say where its log begins for us; its index here."""
     fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        return POSITION_FORM.unpack(ioctl(fd, POSITION, POSITION_FORM.pack(1, 0, 0, peer, epoch, recno,
+        return POSITION_FORM.unpack(ioctl(fd, POSITION, POSITION_FORM.pack(1, 0, flags, peer, epoch, recno,
                                                                            offset)))[1]
     finally:
         os.close(fd)

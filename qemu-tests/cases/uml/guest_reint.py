@@ -15,50 +15,20 @@ import socket
 import struct
 import time
 from pathlib import Path
-from typing import Any, Iterator
 
 from guest.disks import check_ext, fill, make_ext4, run
 from guest.expect import as_user, equal, expect_errno, intermezzo_only, start_child
 from guest.kml import Log, reseal
 from guest.mounting import mount_old, remount_old, umount
-from guest.reint import BATCH, OP, REF, REINT, Replica, Result, ioctl, position, raw_records, submit
+from guest.reint import BATCH, OP, REF, REINT, Replica, ioctl, position, raw_records, submit
+from guest.reint_pair import all_stored, same, tree, two
 from guest.subject import FILESET, mounted
 from guest.syscalls import Inotify, RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT, rename
-from guest.tree import differences, manifest
 
 CASE_DEADLINE = 240
 ACL_TWO_USERS = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in (
     (1, 7, 0xffffffff), (2, 6, 1001), (2, 5, 1002), (4, 5, 0xffffffff), (0x10, 7, 0xffffffff),
     (0x20, 0, 0xffffffff)))
-
-
-def tree(root: str) -> dict[str, dict[str, Any]]:
-    """All that is replicated (I8)."""
-    found = manifest(root, with_times=True)
-    found["."].pop("nlink")  # .intermezzo and lost+found are each side's own
-    found.pop("lost+found", None)
-    return found
-
-
-def same(origin: str, replica: str) -> None:
-    """The trees agree."""
-    lines = differences(tree(origin), tree(replica))
-    if lines:
-        raise AssertionError(f"{len(lines)} differences: " + "; ".join(lines[:8]))
-
-
-def all_stored(results: list[Result]) -> None:
-    """Every record was applied, or is a body."""
-    equal([str(r) for r in results if r.code not in ("applied", "skipped")], [], "what was not applied")
-
-
-@contextlib.contextmanager
-def two(disk: str, second_disk: str, *, forward: bool = False, block_size: int = 1024) -> Iterator[Replica]:
-    """A peer's mount and ours, both empty."""
-    make_ext4(disk, "-b", "4096")
-    make_ext4(second_disk, "-b", str(block_size))
-    with mounted(disk, FILESET) as peer, mounted(second_disk, FILESET) as root:
-        yield Replica(root, peer, forward=forward)
 
 
 def make_everything(root: str) -> None:
