@@ -377,12 +377,14 @@ int izo_log_begin(struct izo_ctx *ctx);
 int izo_log_end(struct izo_ctx *ctx, int err);
 
 /* rcvd.c */
+bool izo_peers_full(const struct izo_log *log);
 unsigned int izo_rcvd_blocks(const struct izo_log *log);
 struct izo_peer *izo_peer_find(const struct izo_log *log, const uuid_t *replica);
 int izo_rcvd_load(struct izo_log *log);
 int izo_rcvd_store(struct izo_ctx *ctx, const struct izo_peer *to);
 
 /* replicas.c */
+int izo_replica_find(struct izo_log *log, const uuid_t *replica);
 int izo_replica_index(struct izo_log *log, const uuid_t *replica);
 
 /* recent.c */

@@ -24,6 +24,15 @@ static unsigned int izo_peers_max(const struct izo_log *log)
 }
 
 /**
+ * izo_peers_full - is there no place for another peer's position?
+ * @log: the log; reint_lock is held
+ */
+bool izo_peers_full(const struct izo_log *log)
+{
+	return log->npeers == izo_peers_max(log);
+}
+
+/**
  * izo_rcvd_blocks - blocks of the log's files that storing a position changes
  * @log: the log
  */
@@ -145,7 +154,8 @@ static int izo_rcvd_write(struct izo_ctx *ctx, const struct izo_rcvd_slot *slots
  * @to: the new position
  *
  * Context: reint_lock is held.
- * Return: 0; -ENOSPC if there are too many peers; another negative errno, with the journal failed.
+ * Return: 0; -ENOSPC if there are too many peers, as izo_peers_full() tells before; another
+ * negative errno, with the journal failed.
  */
 int izo_rcvd_store(struct izo_ctx *ctx, const struct izo_peer *to)
 {
@@ -155,7 +165,7 @@ int izo_rcvd_store(struct izo_ctx *ctx, const struct izo_peer *to)
 	int err;
 
 	if (!peer) {
-		if (log->npeers == izo_peers_max(log))
+		if (izo_peers_full(log))
 			return -ENOSPC;
 		peer = &log->peers[log->npeers++];
 	}

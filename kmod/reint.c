@@ -47,6 +47,18 @@ bool izo_reint_changed(struct izo_step *step, const struct izo_recent_key *keys,
 }
 
 /**
+ * izo_reint_is_stored - has the position moved past the record?
+ * @step: the operation
+ */
+bool izo_reint_is_stored(const struct izo_step *step)
+{
+	const struct izo_peer *to = &step->remote.next;
+	const struct izo_peer *peer = izo_peer_find(step->batch->log, &to->replica);
+
+	return peer && peer->recno == to->recno;
+}
+
+/**
  * izo_reint_in_the_way - answer with a code and the object that is the reason
  * @step: the operation
  * @code: IZO_REINT_*
@@ -252,27 +264,42 @@ static int izo_store_position(struct izo_log *log, const struct izo_peer *to)
 }
 
 /*
+ * Is it its record's turn? Returns 0; IZO_REINT_ALREADY; a negative errno. A change whose position
+ * has no place must not be begun. What was lost with the journal must not be taken for applied.
+ */
+static int izo_step_is_next(const struct izo_step *step)
+{
+	const struct izo_batch *b = step->batch;
+	const struct izo_peer *peer = izo_peer_find(b->log, &step->remote.next.replica);
+	u64 recno = step->remote.next.recno, last = peer ? peer->recno : 0;
+	int err = izo_log_check(b->sb);
+
+	if (err)
+		return err;
+	if (peer && peer->epoch != b->arg.epoch)
+		return -ESTALE;
+	if (recno <= last)
+		return IZO_REINT_ALREADY;
+	if (recno != last + 1)
+		return -EINVAL;
+	return peer || !izo_peers_full(b->log) ? 0 : -ENOSPC;
+}
+
+/*
  * Apply one operation. Returns 0 if its outcome is stored, IZO_REINT_*, or a negative errno. A
  * record that the cache had nothing to do for has not moved the position yet.
  */
 static int izo_step_run(struct izo_step *step)
 {
 	struct izo_batch *b = step->batch;
-	const struct izo_peer *peer = izo_peer_find(b->log, &step->remote.next.replica);
-	u64 recno = step->remote.next.recno, last = 0;
-	int err = 0;
+	int err = izo_step_is_next(step);
 
-	if (peer) {
-		if (peer->epoch != b->arg.epoch)
-			return -ESTALE;
-		last = peer->recno;
-	}
-	if (recno <= last) {
+	if (err == IZO_REINT_ALREADY) {
 		step->result->code = IZO_REINT_ALREADY;
 		return 0;
 	}
-	if (recno != last + 1)
-		return -EINVAL;
+	if (err)
+		return err;
 	step->result->code = step->op->flags & IZO_OP_SKIP ? IZO_REINT_SKIPPED :
 							      IZO_REINT_APPLIED;
 	if (!(step->op->flags & IZO_OP_SKIP))
@@ -281,8 +308,7 @@ static int izo_step_run(struct izo_step *step)
 		step->result->error = err;
 	if (err)
 		return err < 0 ? IZO_REINT_STOPPED : err;
-	peer = izo_peer_find(b->log, &step->remote.next.replica);
-	if (!peer || peer->recno != recno)
+	if (!izo_reint_is_stored(step))
 		err = izo_store_position(b->log, &step->remote.next);
 	if (step->remote.inexact) {
 		step->result->code = IZO_REINT_INEXACT;
@@ -375,6 +401,21 @@ static int izo_batch_alloc(struct izo_batch *b)
 	return b->results && b->made ? 0 : -ENOMEM;
 }
 
+/* A position is kept for those who were made known only: there is not room for many. */
+static int izo_batch_check_peer(const struct izo_batch *b)
+{
+	uuid_t peer;
+	int index;
+
+	import_uuid(&peer, b->arg.peer);
+	if (izo_peer_find(b->log, &peer))
+		return 0;
+	index = izo_replica_find(b->log, &peer);
+	if (index < 0)
+		return index;
+	return index && index != b->log->self ? 0 : -EINVAL;
+}
+
 static void izo_batch_free(struct izo_batch *b)
 {
 	for (unsigned int i = 0; b->made && i < b->arg.count; i++)
@@ -409,8 +450,11 @@ static int izo_reint(struct izo_log *log, struct file *file, struct izo_reint __
 	}
 	err = mutex_lock_killable(&log->reint_lock);
 	if (!err) {
-		b.nr = ++log->batches;
-		err = izo_batch_answer(&b, izo_batch_run(&b, file));
+		err = izo_batch_check_peer(&b);
+		if (!err) {
+			b.nr = ++log->batches;
+			err = izo_batch_answer(&b, izo_batch_run(&b, file));
+		}
 		mutex_unlock(&log->reint_lock);
 		err2 = izo_batch_copy_out(&b, user);
 		if (!err)

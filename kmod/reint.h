@@ -82,6 +82,7 @@ void izo_fileattr_want(const struct izo_kml_attr *a, struct fileattr *fa);
 void izo_ctx_remote(struct izo_ctx *ctx, struct izo_step *step);
 bool izo_reint_changed(struct izo_step *step, const struct izo_recent_key *keys,
 		       unsigned int nkeys);
+bool izo_reint_is_stored(const struct izo_step *step);
 int izo_reint_in_the_way(struct izo_step *step, int code, const struct inode *inode);
 
 #endif /* IZO_REINT_H */

@@ -19,8 +19,14 @@ static unsigned int izo_replicas_max(const struct izo_log *log)
 				   sizeof(struct izo_replica));
 }
 
-/* Return: the index of a replica, 0 if it is not in the table, or a negative errno. */
-static int izo_replica_find(struct izo_log *log, const uuid_t *replica)
+/**
+ * izo_replica_find - the index of a replica
+ * @log: the log; reint_lock is held
+ * @replica: UUID
+ *
+ * Return: 1 or more; 0 if it is not in the table; a negative errno.
+ */
+int izo_replica_find(struct izo_log *log, const uuid_t *replica)
 {
 	for (unsigned int index = 1; index <= log->replicas; index++) {
 		struct izo_replica entry;

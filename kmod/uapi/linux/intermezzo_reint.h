@@ -140,7 +140,8 @@ struct izo_reint_result {
  * @decided: offset in our log up to which the caller has seen what was changed here
  *
  * Records of a log come one after the other: the first is number 1, or follows what
- * IZO_IOC_REINT_POSITION has set. One that was applied before is passed over.
+ * IZO_IOC_REINT_POSITION has set, which must have made the peer known in any case. One that was
+ * applied before is passed over.
  */
 struct izo_reint {
 	__u32 version;

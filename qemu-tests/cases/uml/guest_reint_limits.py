@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Reintegration at its limits: what fails leaves the root writable, the tree whole and the answer true."""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import stat
+import struct
+import threading
+import time
+from pathlib import Path
+from typing import Callable
+
+from guest.debug_switch import LINGER, going_wrong
+from guest.disks import (check_ext, copy_as_after_a_crash, debugfs_write, fill, make_btrfs, make_ext4,
+                         make_xfs, run)
+from guest.expect import as_user, equal, expect_errno, intermezzo_only
+from guest.kml import Log, Record, reseal
+from guest.mounting import mount_old, umount
+from guest.reint import (OBJECT_AT, Operation, Replica, Result, item_at, position, raw_records, submit,
+                         with_fid, with_xattr)
+from guest.reint_pair import all_stored, pair, same, tree, two
+from guest.subject import FILESET, mounted
+from guest.syscalls import RENAME_WHITEOUT, link_open_file, rename
+from guest.tree import differences
+
+DISKS = ("256M", "256M", "160M", "160M", "160M")
+CASE_DEADLINE = 120
+FLAGS_AT, XATTRS_CUT = 80, 0x40
+NO_JOURNAL = Path("/proc/sys/intermezzo/intermezzo1/no_journal")
+# SGI_ACL_FILE of one entry that is none
+ACL_OF_XFS = struct.pack(">IIIHH", 1, 0xffff, 0, 7, 0)
+
+
+def next_record(replica: Replica) -> tuple[Record, bytes]:
+    """The record that the replica has to apply next."""
+    records = raw_records(Log.of_mount(replica.peer_root))
+    return [found for found in records if found[0].recno == replica.recno + 1][0]
+
+
+def next_operation(replica: Replica) -> Operation:
+    """The operation for it."""
+    replica.look_at_peer(Log.of_mount(replica.peer_root).self_index)
+    return replica.operation(*next_record(replica), {})
+
+
+def send(replica: Replica, op: Operation) -> str:
+    """Its answer."""
+    epoch, end = Log.of_mount(replica.peer_root).epoch, Log.of_mount(replica.root).end_of_committed
+    return submit(replica.root, replica.peer, epoch, [op.encode()], decided=end,
+                  forward=replica.forward)[0].code
+
+
+def drop_bodies(replica: Replica) -> None:
+    """A file system with an open file cannot be unmounted."""
+    while replica.bodies:
+        os.close(replica.bodies.pop())
+
+
+def pass_over(replica: Replica) -> None:
+    """The next record is not to be applied."""
+    op = Operation(*next_record(replica))
+    op.raw, op.skip = next_operation(replica).raw, 1000
+    equal(send(replica, op), "skipped", str(op.record))
+    replica.recno += 1
+    replica.note_names(op.record)
+    drop_bodies(replica)
+
+
+@intermezzo_only
+def test_more_peers_than_there_is_room_for(disk: str, second_disk: str) -> None:
+    """The position of the 57th has no place: its records wait, and the root stays writable. One that is not
+    in the table of replicas, or is this replica, is nobody."""
+    with two(disk, second_disk) as replica:
+        os.mkdir(f"{replica.peer_root}/d")
+        op = next_operation(replica)
+        epoch = Log.of_mount(replica.peer_root).epoch
+        for number in range(56):
+            position(replica.root, bytes([number + 1]) * 16, 1, 1, 1)
+        for skipped in (0, 1000):
+            op.skip = skipped
+            said = submit(replica.root, replica.peer, epoch, [op.encode()],
+                          decided=Log.of_mount(replica.root).end_of_committed)[0]
+            equal((said.code, said.error), ("stopped", -errno.ENOSPC), "the 57th")
+        os.mkdir(f"{replica.root}/writable")
+        op.skip = 0
+        for peer in (bytes(16), Log.of_mount(replica.root).replica, b"\xaa" * 16):
+            expect_errno(errno.EINVAL, submit, replica.root, peer, epoch, [op.encode()])
+    check_ext(second_disk)
