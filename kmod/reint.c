@@ -101,7 +101,7 @@ static bool izo_names_ok(const struct izo_batch *b, const struct izo_reint_op *o
 	if (!op->nnames)
 		return !op->names;
 	if (op->nnames > IZO_REINT_NAMES_MAX || op->names % 8 || op->names < sizeof(*op) ||
-	    op->names + op->nnames * sizeof(*name) > op->record)
+	    op->names > op->record || op->nnames * sizeof(*name) > op->record - op->names)
 		return false;
 	for (unsigned int i = 0; i < op->nnames; i++)
 		if (!name[i].kind || !name[i].name_len || !izo_ref_ok(b, op, &name[i], nr))
@@ -146,6 +146,52 @@ static bool izo_place_name_ok(const struct izo_kml_head *h, u16 type)
 	return !p || len - sizeof(*p) <= NAME_MAX;
 }
 
+static bool izo_fid_in_table(const struct izo_batch *b, const struct izo_fid *fid)
+{
+	return le16_to_cpu(fid->replica) <= b->log->replicas;
+}
+
+/* A FID that is stored with an object: the root's says nothing of who made it. */
+static bool izo_fid_to_store_ok(const struct izo_batch *b, const struct izo_fid *fid)
+{
+	return fid->replica && izo_fid_in_table(b, fid);
+}
+
+static bool izo_object_fid_ok(const struct izo_batch *b, const struct izo_kml_head *h)
+{
+	switch (le16_to_cpu(h->op)) {
+	case IZO_KML_CREATE:
+	case IZO_KML_MKDIR:
+	case IZO_KML_MKNOD:
+	case IZO_KML_SYMLINK:
+	case IZO_KML_CLOSE:
+		return izo_fid_to_store_ok(b, &h->object);
+	default:
+		return izo_fid_in_table(b, &h->object);
+	}
+}
+
+/* The record was judged: what is not there is no item, and FIDs begin the items that have one. */
+static bool izo_fids_ok(const struct izo_batch *b, const struct izo_kml_head *h)
+{
+	static const u16 items[] = {
+		IZO_ITEM_PLACE, IZO_ITEM_TO, IZO_ITEM_HINT, IZO_ITEM_REPLACED,
+	};
+	const struct izo_kml_whiteout *w;
+	const struct izo_fid *fid;
+	size_t len;
+
+	BUILD_BUG_ON(offsetof(struct izo_kml_place, dir) ||
+		     offsetof(struct izo_kml_other, fid));
+	for (size_t i = 0; i < ARRAY_SIZE(items); i++) {
+		fid = izo_record_find(h, items[i], NULL, &len);
+		if (fid && !izo_fid_in_table(b, fid))
+			return false;
+	}
+	w = izo_record_find(h, IZO_ITEM_WHITEOUT, NULL, &len);
+	return izo_object_fid_ok(b, h) && (!w || izo_fid_to_store_ok(b, &w->fid));
+}
+
 /*
  * The operation at @at of the batch's bytes, if it is one. What comes from user space, and in it
  * from a peer, is looked at here and was copied before: nothing of it changes any more.
@@ -164,8 +210,7 @@ static const struct izo_reint_op *izo_op_judge(const struct izo_batch *b, u32 at
 	h = (const void *)op + op->record;
 	if (izo_record_judge(h, op->size - op->record, &len) != IZO_JUDGED_RECORD ||
 	    len != op->size - op->record || le64_to_cpu(h->epoch) != b->arg.epoch ||
-	    le16_to_cpu(h->origin) > b->log->replicas ||
-	    le16_to_cpu(h->object.replica) > b->log->replicas ||
+	    le16_to_cpu(h->origin) > b->log->replicas || !izo_fids_ok(b, h) ||
 	    !izo_place_name_ok(h, IZO_ITEM_PLACE) || !izo_place_name_ok(h, IZO_ITEM_TO))
 		return NULL;
 	if (op->flags & IZO_OP_SKIP)

@@ -89,3 +89,37 @@ def test_more_peers_than_there_is_room_for(disk: str, second_disk: str) -> None:
         for peer in (bytes(16), Log.of_mount(replica.root).replica, b"\xaa" * 16):
             expect_errno(errno.EINVAL, submit, replica.root, peer, epoch, [op.encode()])
     check_ext(second_disk)
+
+
+@intermezzo_only
+def test_fids_that_name_no_replica(disk: str, second_disk: str) -> None:
+    """An object cannot be the root's, or of a replica that is not in our table: no batch."""
+    with two(disk, second_disk) as replica:
+        peer = replica.peer_root
+        os.mkdir(f"{peer}/d")
+        Path(f"{peer}/d/f").write_bytes(b"body")
+        rename(f"{peer}/d/f", f"{peer}/g", RENAME_WHITEOUT)
+        os.rename(f"{peer}/g", f"{peer}/d/f")
+        evil: list[tuple[int, tuple[int, int, int]]] = []
+        while replica.recno < Log.of_mount(peer).first_recno + 4:
+            op = next_operation(replica)
+            kept = op.raw
+            evil = [(OBJECT_AT, (5, 5, 77))]
+            if op.record.op in ("create", "mkdir", "close"):
+                evil.append((OBJECT_AT, (1, 0, 0)))
+            if op.record.place:
+                evil.append((item_at(kept, 1), (5, 5, 77)))
+            if op.record.to:
+                evil.append((item_at(kept, 2), (5, 5, 77)))
+            if op.record.hint:
+                evil.append((item_at(kept, 3), (5, 5, 77)))
+            if op.record.replaced:
+                evil.append((item_at(kept, 5), (5, 5, 77)))
+            if op.record.whiteout:
+                evil += [(item_at(kept, 6), (5, 5, 77)), (item_at(kept, 6), (1, 0, 0))]
+            for at, fid in evil:
+                op.raw = with_fid(kept, at, *fid)
+                expect_errno(errno.EINVAL, send, replica, op)
+            drop_bodies(replica)
+            all_stored(replica.pull(most=1))
+        same(peer, replica.root)
