@@ -519,7 +519,8 @@ static int izo_set_position(struct izo_log *log, const struct izo_position *p,
 		.epoch = p->epoch,
 		.recno = p->recno,
 		.offset = p->offset,
-		.flags = peer ? peer->flags : 0,
+		.flags = p->flags & IZO_POSITION_UPSTREAM ? IZO_RCVD_UPSTREAM :
+			 peer ? peer->flags : 0,
 	};
 
 	if (peer && peer->epoch == p->epoch && p->recno < peer->recno)
@@ -537,20 +538,29 @@ static int izo_reint_position(struct izo_log *log, struct file *file,
 	if (copy_from_user(&p, user, sizeof(p)))
 		return -EFAULT;
 	import_uuid(&replica, p.replica);
-	if (p.version != IZO_REINT_VERSION || p.index || p.zero || uuid_is_null(&replica) ||
+	if (p.version != IZO_REINT_VERSION || p.index || uuid_is_null(&replica) ||
+	    p.flags & ~IZO_POSITION_UPSTREAM || (p.flags && !p.epoch) ||
 	    uuid_equal(&replica, &log->replica))
 		return -EINVAL;
-	err = mnt_want_write(file->f_path.mnt);
+	/* as a batch: not to wait for a thaw */
+	if (!sb_start_write_trylock(log->sb))
+		return -EAGAIN;
+	err = mnt_get_write_access(file->f_path.mnt);
 	if (err)
-		return err;
-	mutex_lock(&log->reint_lock);
+		goto frozen;
+	err = mutex_lock_killable(&log->reint_lock);
+	if (err)
+		goto out;
 	err = izo_replica_index(log, &replica);
 	if (err > 0) {
 		p.index = err;
 		err = p.epoch ? izo_set_position(log, &p, &replica) : 0;
 	}
 	mutex_unlock(&log->reint_lock);
-	mnt_drop_write(file->f_path.mnt);
+out:
+	mnt_put_write_access(file->f_path.mnt);
+frozen:
+	sb_end_write(log->sb);
 	if (!err && put_user(p.index, &user->index))
 		err = -EFAULT;
 	return err;

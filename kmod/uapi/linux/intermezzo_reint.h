@@ -157,10 +157,14 @@ struct izo_reint {
 	__u64 decided;
 };
 
+/* The peer is our server: changes made here have seen its log up to there from now on. */
+#define IZO_POSITION_UPSTREAM	0x0001
+
 /*
  * struct izo_position - how far a peer's log has been applied here
  * @version: IZO_REINT_VERSION
  * @index: in our table of replicas: result
+ * @flags: IZO_POSITION_*
  * @replica: UUID of the peer
  * @epoch: life of its log
  * @recno: number of the last record whose outcome is stored
@@ -173,7 +177,7 @@ struct izo_reint {
 struct izo_position {
 	__u16 version;
 	__u16 index;
-	__u32 zero;
+	__u32 flags;
 	__u8 replica[16];
 	__u64 epoch;
 	__u64 recno;

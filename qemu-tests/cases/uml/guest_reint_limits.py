@@ -123,3 +123,20 @@ def test_fids_that_name_no_replica(disk: str, second_disk: str) -> None:
             drop_bodies(replica)
             all_stored(replica.pull(most=1))
         same(peer, replica.root)
+
+
+@intermezzo_only
+def test_a_clone_knows_what_it_has_seen(disk: str, second_disk: str) -> None:
+    """A position set for the upstream replica counts as seen from the start."""
+    with two(disk, second_disk) as replica:
+        epoch = Log.of_mount(replica.peer_root).epoch
+        position(replica.root, replica.peer, epoch, 1000, 5000, 1)
+        os.mkdir(f"{replica.root}/d")
+        os.sync()
+        equal([r.seen for r in Log.of_mount(replica.root).records()], [1000], "seen")
+        expect_errno(errno.EINVAL, position, replica.root, replica.peer, epoch, 1001, 5000, 2)
+        umount(replica.root)
+        mount_old(second_disk, replica.root, "intermezzo", FILESET)
+        os.mkdir(f"{replica.root}/e")
+        os.sync()
+        equal([r.seen for r in Log.of_mount(replica.root).records()], [1000, 1000], "after a new mount")
