@@ -560,24 +560,32 @@ void izo_log_await_commits(struct work_struct *work)
 }
 
 /**
- * izo_log_commit - bring all records onto the medium
+ * izo_log_commit - bring all records and positions onto the medium
  * @log: the log
  *
  * Return: 0 or a negative errno.
  */
 int izo_log_commit(struct izo_log *log)
 {
-	tid_t tid;
+	tid_t tid, rcvd;
 	bool pending;
+	int err = 0;
 
 	mutex_lock(&log->lock);
 	izo_update_committed(log);
 	pending = log->nmarks;
 	tid = pending ? log->marks[log->nmarks - 1].tid : 0;
+	rcvd = log->rcvd_tid;
 	mutex_unlock(&log->lock);
-	if (!pending)
+	if (!log->journal)
 		return 0;
-	return jbd2_complete_transaction(log->journal, tid);
+	if (pending)
+		err = jbd2_complete_transaction(log->journal, tid);
+	/* a client records nothing of what it applies */
+	if (!err)
+		err = jbd2_complete_transaction(log->journal, rcvd);
+	/* that of a transaction which failed some time ago says nothing */
+	return !err && is_journal_aborted(log->journal) ? -EIO : err;
 }
 
 /**

@@ -201,7 +201,7 @@ enum izo_log_state {
  * @npeers: how many
  * @rcvd_serial: of the newest copy of last_rcvd
  * @rcvd_copy: which one that is
- * @rcvd_tid: transaction in which it was written
+ * @rcvd_tid: transaction in which it was written; changed under @lock too
  * @batches: how many there have been
  * @seen: number of the last record of the upstream replica that was applied; no lock
  * @lml_lock: protects the following; nests as @lock does, outside of it

@@ -177,7 +177,9 @@ int izo_rcvd_store(struct izo_ctx *ctx, const struct izo_peer *to)
 		izo_rcvd_fill(&log->peers[i], log->rcvd_serial, &slots[i]);
 	if (!ctx->handle || ctx->tid != log->rcvd_tid)
 		log->rcvd_copy = (log->rcvd_copy + 1) % IZO_RCVD_COPIES;
+	mutex_lock(&log->lock);
 	log->rcvd_tid = ctx->tid;
+	mutex_unlock(&log->lock);
 	err = izo_rcvd_write(ctx, slots);
 	kvfree(slots);
 	izo_rcvd_publish(log);

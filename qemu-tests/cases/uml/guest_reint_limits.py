@@ -92,6 +92,28 @@ def test_more_peers_than_there_is_room_for(disk: str, second_disk: str) -> None:
 
 
 @intermezzo_only
+def test_a_position_is_on_the_medium_after_fsync(disk: str, second_disk: str, third_disk: str) -> None:
+    """fsync of last_rcvd, on a client that has logged nothing: what was applied survives a crash."""
+    make_ext4(disk, "-b", "4096")
+    make_ext4(second_disk, "-b", "4096")
+    with pair(disk, second_disk, options="commit=600") as replica:
+        for name in "abc":
+            os.mkdir(f"{replica.peer_root}/{name}")
+        all_stored(replica.pull())
+        for name in ("last_rcvd", "kml"):
+            fd = os.open(f"{replica.root}/.intermezzo/rootset/{name}", os.O_RDONLY)
+            os.fsync(fd)
+            os.close(fd)
+            copy_as_after_a_crash(second_disk, third_disk)
+            with mounted(third_disk, FILESET) as root:
+                equal((Log.of_mount(root).received[0][:2], os.path.isdir(f"{root}/c")),
+                      ((replica.peer, replica.recno), True), f"after fsync of {name}")
+            Path(f"{replica.peer_root}/{name}").touch()
+            os.mkdir(f"{replica.peer_root}/and-{name}")
+            all_stored(replica.pull(most=2))
+
+
+@intermezzo_only
 def test_fids_that_name_no_replica(disk: str, second_disk: str) -> None:
     """An object cannot be the root's, or of a replica that is not in our table: no batch."""
     with two(disk, second_disk) as replica:
