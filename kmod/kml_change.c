@@ -523,7 +523,7 @@ static bool izo_is_logged(const struct izo_ctx *ctx)
 
 /*
  * A change of our own that there is no room to record goes on, and the log ends. A peer's waits: it
- * is not lost where it is.
+ * is not lost where it is, and what it would overwrite is known nowhere once the log has ended.
  */
 static int izo_reserve_record(struct izo_ctx *ctx)
 {
@@ -532,6 +532,9 @@ static int izo_reserve_record(struct izo_ctx *ctx)
 	if (!izo_is_logged(ctx)) {
 		ctx->size = 0;
 		ctx->reserved = 0;
+		/* all is locked: a change that ends the log has set it before it was made */
+		if (test_bit(IZO_LOG_OVERFLOW, &ctx->log->state))
+			return -ENOSPC;
 		return izo_log_check(ctx->sb);
 	}
 	ctx->size = ctx->change.op ? izo_change_room(&ctx->change) : 0;

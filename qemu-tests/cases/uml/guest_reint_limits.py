@@ -92,6 +92,28 @@ def test_more_peers_than_there_is_room_for(disk: str, second_disk: str) -> None:
 
 
 @intermezzo_only
+def test_nothing_is_applied_after_the_log_has_ended(disk: str, second_disk: str) -> None:
+    """With an overflowed log nothing tells what was changed here: records wait for the rescan."""
+    with two(disk, second_disk) as replica:
+        os.mkdir(f"{replica.peer_root}/d")
+        Path(f"{replica.peer_root}/f").touch()
+        all_stored(replica.pull())
+        NO_JOURNAL.write_text("1", encoding="ascii")
+        try:
+            os.chmod(f"{replica.root}/d", 0o700)
+        finally:
+            NO_JOURNAL.write_text("0", encoding="ascii")
+        equal(Log.of_mount(replica.root).overflow, True, "the log has ended")
+        os.chmod(f"{replica.peer_root}/d", 0o755)
+        said = replica.pull()[-1]
+        equal((said.code, said.error), ("stopped", -errno.ENOSPC), "a mode")
+        equal(stat.S_IMODE(os.stat(f"{replica.root}/d").st_mode), 0o700, "the local one")
+        pass_over(replica)
+        Path(f"{replica.peer_root}/f").write_bytes(b"body")
+        equal(replica.pull()[-1].code, "stopped", "a body")
+
+
+@intermezzo_only
 def test_a_position_is_on_the_medium_after_fsync(disk: str, second_disk: str, third_disk: str) -> None:
     """fsync of last_rcvd, on a client that has logged nothing: what was applied survives a crash."""
     make_ext4(disk, "-b", "4096")
