@@ -14,6 +14,9 @@ static int izo_inode_set(struct inode *inode, void *lower)
 {
 	ihold(lower);
 	izo_i(inode)->lower = lower;
+	/* a search by these may meet the inode when it has no lower one any more */
+	inode->i_ino = ((struct inode *)lower)->i_ino;
+	inode->i_generation = ((struct inode *)lower)->i_generation;
 	return 0;
 }
 
@@ -21,8 +24,6 @@ static void izo_inode_init(struct inode *inode)
 {
 	struct inode *lower = izo_lower(inode);
 
-	inode->i_ino = lower->i_ino;
-	inode->i_generation = lower->i_generation;
 	inode->i_mode = lower->i_mode;
 	izo_copy_attr(inode);
 	izo_copy_nlink(inode);

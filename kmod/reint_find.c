@@ -22,14 +22,16 @@ struct izo_handle {
 	u32 generation;
 };
 
-static bool izo_handle_is(const struct izo_handle *h, const struct inode *lower)
+/* An upper inode has the numbers of its lower one. */
+static bool izo_handle_is(const struct izo_handle *h, const struct inode *inode)
 {
-	return lower->i_ino == h->ino && lower->i_generation == h->generation;
+	return inode->i_ino == h->ino && inode->i_generation == h->generation;
 }
 
+/* Of an inode that is being evicted too: it has let go of its lower one, and has its numbers. */
 static int izo_handle_test(struct inode *inode, void *handle)
 {
-	return izo_handle_is(handle, izo_lower(inode));
+	return izo_handle_is(handle, inode);
 }
 
 /**
