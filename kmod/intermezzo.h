@@ -159,6 +159,8 @@ int izo_do_link(struct izo_ctx *ctx, struct inode *inode, struct inode *dir,
 int izo_do_remove(struct izo_ctx *ctx, struct inode *dir, struct dentry *dentry);
 
 /* rename.c */
+bool izo_rename_keeps_class(struct inode *old_dir, struct dentry *old_dentry,
+			    struct inode *new_dir, struct dentry *new_dentry, unsigned int flags);
 int izo_do_rename(struct izo_ctx *ctx, struct inode *old_dir, struct dentry *old_dentry,
 		  struct inode *new_dir, struct dentry *new_dentry, unsigned int flags);
 int izo_rename(struct mnt_idmap *idmap, struct inode *old_dir, struct dentry *old_dentry,

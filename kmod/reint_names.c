@@ -72,7 +72,7 @@ static int izo_may_make(struct izo_step *step, struct izo_spot *s)
 		return IZO_REINT_CLASS;
 	if (d_really_is_positive(s->dentry))
 		return izo_reint_in_the_way(step, IZO_REINT_EXISTS, d_inode(s->dentry));
-	return 0;
+	return IS_IMMUTABLE(d_inode(s->dir)) ? IZO_REINT_REFUSED : 0;
 }
 
 /* The rules of may_delete(): is it that object, and may it go? */
@@ -89,7 +89,8 @@ static int izo_may_take(struct izo_step *step, struct izo_spot *s, const struct 
 		return IZO_REINT_CLASS;
 	if (!izo_ref_is(step, ref, victim))
 		return izo_reint_in_the_way(step, IZO_REINT_OTHER, victim);
-	if (IS_APPEND(dir) || IS_APPEND(victim) || IS_IMMUTABLE(victim) || IS_SWAPFILE(victim))
+	if (IS_APPEND(dir) || IS_IMMUTABLE(dir) || IS_APPEND(victim) || IS_IMMUTABLE(victim) ||
+	    IS_SWAPFILE(victim))
 		return IZO_REINT_REFUSED;
 	return 0;
 }
@@ -132,6 +133,9 @@ static int izo_make_there(struct izo_step *step, struct izo_spot *s, const struc
 		return IZO_REINT_REFUSED;
 	izo_ctx_remote(&ctx, step);
 	err = izo_do_make(&ctx, dir, s->dentry, new);
+	/* a device that the caller may not make; more attributes than fit into a transaction */
+	if (err == -EPERM || err == -EMLINK)
+		return IZO_REINT_REFUSED;
 	if (err)
 		return err;
 	izo_fid_set(d_inode(s->dentry), &step->remote.head->object);
@@ -250,6 +254,8 @@ static int izo_link_there(struct izo_step *step, struct izo_spot *s, struct inod
 		return err;
 	if (!inode->i_nlink)
 		return IZO_REINT_MISSING;
+	if (!izo_class_keeps(inode, dir, &s->dentry->d_name))
+		return IZO_REINT_CLASS;
 	if (IS_APPEND(inode) || IS_IMMUTABLE(inode) ||
 	    (dir->i_sb->s_max_links && inode->i_nlink >= dir->i_sb->s_max_links))
 		return IZO_REINT_REFUSED;
@@ -260,8 +266,11 @@ static int izo_link_there(struct izo_step *step, struct izo_spot *s, struct inod
 		return err;
 	izo_ctx_remote(&ctx, step);
 	err = izo_do_link(&ctx, inode, dir, s->dentry);
+	/* of another project */
+	if (err == -EXDEV || err == -EMLINK)
+		return IZO_REINT_REFUSED;
 	if (err)
-		return err == -EXDEV ? IZO_REINT_CLASS : err == -EMLINK ? IZO_REINT_REFUSED : err;
+		return err;
 	fsnotify_link(dir, inode, s->dentry);
 	return 0;
 }
@@ -384,6 +393,9 @@ static int izo_move_locked(struct izo_step *step, struct izo_move *m, struct den
 
 	if (d_mountpoint(m->from.dentry) || d_mountpoint(m->to.dentry))
 		return IZO_REINT_MOUNTED;
+	if (!izo_rename_keeps_class(d_inode(m->from.dir), m->from.dentry, d_inode(m->to.dir),
+				    m->to.dentry, m->flags))
+		return IZO_REINT_CLASS;
 	if (izo_move_changed(step, m))
 		return IZO_REINT_CHANGED;
 	err = izo_break_delegs(m);
@@ -394,9 +406,8 @@ static int izo_move_locked(struct izo_step *step, struct izo_move *m, struct den
 			    m->to.dentry, m->flags);
 	if (err == -ENOTEMPTY)
 		return IZO_REINT_NOT_EMPTY;
-	if (err == -EXDEV)
-		return IZO_REINT_CLASS;
-	if (err == -EMLINK)
+	/* of another project */
+	if (err == -EXDEV || err == -EMLINK)
 		return IZO_REINT_REFUSED;
 	if (!err)
 		izo_move_dentries(m, spare);

@@ -101,9 +101,16 @@ static int izo_rename_ends(struct izo_ctx *ctx, struct izo_ends *e, struct inode
 	return err;
 }
 
-static bool izo_rename_keeps_class(struct inode *old_dir, struct dentry *old_dentry,
-				   struct inode *new_dir, struct dentry *new_dentry,
-				   unsigned int flags)
+/**
+ * izo_rename_keeps_class - does everything that a rename moves stay in its class?
+ * @old_dir: upper directory of the source
+ * @old_dentry: the source
+ * @new_dir: upper directory of the target
+ * @new_dentry: the target, perhaps negative
+ * @flags: RENAME_*
+ */
+bool izo_rename_keeps_class(struct inode *old_dir, struct dentry *old_dentry,
+			    struct inode *new_dir, struct dentry *new_dentry, unsigned int flags)
 {
 	if (!izo_class_keeps(d_inode(old_dentry), new_dir, &new_dentry->d_name))
 		return false;

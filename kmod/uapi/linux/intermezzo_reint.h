@@ -95,7 +95,7 @@ struct izo_reint_op {
 #define IZO_REINT_MOUNTED	21	/* something is mounted there */
 #define IZO_REINT_ANCESTRY	22	/* a directory would come to lie within itself */
 #define IZO_REINT_CLASS		23	/* the name is this machine's own */
-#define IZO_REINT_REFUSED	24	/* immutable, append-only, too many links, what is ours */
+#define IZO_REINT_REFUSED	24	/* immutable, too many links, too large, what is ours */
 #define IZO_REINT_CHANGED	25	/* changed here since @decided: decide again */
 #define IZO_REINT_NEED_NAME	26	/* the object was not found by what was given */
 #define IZO_REINT_BUSY		27	/* the file is open for writing here, or mapped so */

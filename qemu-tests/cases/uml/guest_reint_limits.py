@@ -114,6 +114,32 @@ def test_nothing_is_applied_after_the_log_has_ended(disk: str, second_disk: str)
 
 
 @intermezzo_only
+def test_immutable_directories_keep_their_names(disk: str, second_disk: str) -> None:
+    """What a system call may not do in one, a record may not: it is refused, for the caller to decide."""
+    with two(disk, second_disk) as replica:
+        peer, here = replica.peer_root, replica.root
+        for name in ("d", "d/sub", "d/other", "d/moves", "moved"):
+            os.mkdir(f"{peer}/{name}")
+        for name in ("a", "d/gone", "d/b"):
+            Path(f"{peer}/{name}").touch()
+        all_stored(replica.pull())
+        run("chattr", "+i", f"{here}/d")
+        before = os.stat(f"{here}/d")
+        changes: tuple[Callable[[], object], ...] = (
+            lambda: os.mkdir(f"{peer}/d/new"), lambda: os.rmdir(f"{peer}/d/sub"),
+            lambda: os.unlink(f"{peer}/d/gone"), lambda: os.link(f"{peer}/a", f"{peer}/d/link"),
+            lambda: os.rename(f"{peer}/a", f"{peer}/d/a"), lambda: os.rename(f"{peer}/d/b", f"{peer}/b"),
+            lambda: os.rename(f"{peer}/d/moves", f"{peer}/d/renamed"))
+        for change in changes:
+            change()
+            said = replica.pull()[-1]
+            equal(said.code, "refused", str(said))
+            pass_over(replica)
+        equal((sorted(os.listdir(f"{here}/d")), os.stat(f"{here}/d").st_mtime_ns),
+              (["b", "gone", "moves", "other", "sub"], before.st_mtime_ns), "what is there")
+
+
+@intermezzo_only
 def test_a_position_is_on_the_medium_after_fsync(disk: str, second_disk: str, third_disk: str) -> None:
     """fsync of last_rcvd, on a client that has logged nothing: what was applied survives a crash."""
     make_ext4(disk, "-b", "4096")
