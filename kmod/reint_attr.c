@@ -8,10 +8,14 @@
 #include <linux/posix_acl.h>
 #include <linux/posix_acl_xattr.h>
 #include <linux/slab.h>
+#include <linux/statfs.h>
 #include <linux/xattr.h>
 #include "intermezzo.h"
 #include "log.h"
 #include "reint.h"
+
+/* No attribute needs more free blocks. */
+#define IZO_ROOM_ENOUGH 256
 
 /* Find the object, lock it, see whether it may be changed. */
 static int izo_object_enter(struct izo_step *step, u32 aspects, struct dentry **object)
@@ -42,12 +46,34 @@ static void izo_object_leave(struct dentry *object)
 	dput(object);
 }
 
-/* What only the flags forbid is no error of the cache. */
-static int izo_as_answer(const struct dentry *object, int err)
+/*
+ * An attribute that finds no place while there is room for files is too large for this cache, and
+ * will stay so.
+ */
+static bool izo_cannot_hold(struct izo_step *step, const struct dentry *object)
 {
-	if (err == -EPERM && (IS_IMMUTABLE(d_inode(object)) || IS_APPEND(d_inode(object))))
+	struct kstatfs st;
+
+	return !test_bit(IZO_LOG_OVERFLOW, &step->batch->log->state) &&
+	       !izo_lower_statfs(d_inode(object), &st) && st.f_bavail >= IZO_ROOM_ENOUGH;
+}
+
+/* What only the flags or the kind of cache forbid is no error of the cache. */
+static int izo_as_answer(struct izo_step *step, const struct dentry *object, int err)
+{
+	switch (err) {
+	case -EPERM:
+		return IS_IMMUTABLE(d_inode(object)) || IS_APPEND(d_inode(object)) ?
+		       IZO_REINT_REFUSED : err;
+	case -ENOSPC:
+		return izo_cannot_hold(step, object) ? IZO_REINT_REFUSED : err;
+	case -EOPNOTSUPP:
+	case -E2BIG:
+	case -ERANGE:
 		return IZO_REINT_REFUSED;
-	return err == -EOPNOTSUPP ? IZO_REINT_REFUSED : err;
+	default:
+		return err;
+	}
 }
 
 static int izo_set_flags(struct izo_ctx *ctx, struct dentry *object, const struct izo_kml_attr *a)
@@ -64,7 +90,7 @@ static int izo_set_flags(struct izo_ctx *ctx, struct dentry *object, const struc
 static int izo_setattr_locked(struct izo_step *step, struct dentry *object)
 {
 	const struct izo_kml_attr *a = step->remote.attr;
-	const struct inode *inode = d_inode(object);
+	struct inode *inode = d_inode(object);
 	struct iattr attr;
 	struct izo_ctx ctx;
 	int err;
@@ -76,6 +102,8 @@ static int izo_setattr_locked(struct izo_step *step, struct dentry *object)
 	if (IS_IMMUTABLE(inode) || IS_APPEND(inode))
 		return IZO_REINT_REFUSED;
 	izo_attr_get(a, inode->i_mode & S_IFMT, &attr);
+	/* the VFS does it for calls: the next writer may have something to strip */
+	inode_set_flags(inode, 0, S_NOSEC);
 	err = izo_do_setattr(&ctx, object, &attr);
 	if (!err)
 		fsnotify_change(object, attr.ia_valid);
@@ -97,7 +125,7 @@ int izo_reint_setattr(struct izo_step *step)
 
 	if (err)
 		return err;
-	err = izo_as_answer(object, izo_setattr_locked(step, object));
+	err = izo_as_answer(step, object, izo_setattr_locked(step, object));
 	izo_object_leave(object);
 	return err;
 }
@@ -124,6 +152,7 @@ static int izo_setxattr_locked(struct izo_step *step, struct dentry *object, con
 
 	izo_ctx_remote(&ctx, step);
 	ctx.change.hint = object;
+	inode_set_flags(d_inode(object), 0, S_NOSEC);
 	if (type >= 0)
 		err = izo_set_acl_of(&ctx, object, type, value, removes ? 0 : size);
 	else
@@ -154,12 +183,14 @@ int izo_reint_setxattr(struct izo_step *step)
 	name = kmemdup_nul(x->data, le32_to_cpu(x->name_len), GFP_KERNEL);
 	if (!name)
 		return -ENOMEM;
-	/* identities are ours to give */
-	err = izo_xattr_is_own(name) ? IZO_REINT_REFUSED :
-	      izo_object_enter(step, posix_acl_type(name) < 0 ? IZO_ASPECT_XATTR : IZO_ASPECT_ATTR,
-			       &object);
+	/* identities are ours to give; what a file system keeps in its own way is no attribute */
+	if (izo_xattr_is_local(step->batch->sb, name) || le32_to_cpu(x->value_len) > XATTR_SIZE_MAX)
+		err = IZO_REINT_REFUSED;
+	else
+		err = izo_object_enter(step, posix_acl_type(name) < 0 ? IZO_ASPECT_XATTR :
+								       IZO_ASPECT_ATTR, &object);
 	if (!err) {
-		err = izo_as_answer(object,
+		err = izo_as_answer(step, object,
 				    izo_setxattr_locked(step, object, name,
 							x->data + le32_to_cpu(x->name_len),
 							le32_to_cpu(x->value_len)));

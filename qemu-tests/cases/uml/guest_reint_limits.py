@@ -196,6 +196,35 @@ def test_fids_that_name_no_replica(disk: str, second_disk: str) -> None:
 
 
 @intermezzo_only
+def test_attributes_that_this_cache_cannot_hold(disk: str, second_disk: str) -> None:
+    """A value longer than any may be, one that fits no block here, one that is the cache's own: refused."""
+    for make, options in ((make_ext4, ""), (make_xfs, "cache_type=xfs"), (make_btrfs, "cache_type=btrfs")):
+        make_ext4(disk, "-b", "4096")
+        make(second_disk)
+        with pair(disk, second_disk, options=options) as replica:
+            Path(f"{replica.peer_root}/f").touch()
+            os.setxattr(f"{replica.peer_root}/f", "user.abc", b"1")
+            replica.look_at_peer(1)
+            while next_record(replica)[0].op != "setxattr":
+                all_stored(replica.pull(most=1))
+            op = next_operation(replica)
+            kept = op.raw
+            wanted = {(b"user.abc", b"v" * 65537): "refused", (b"trusted.izo.x", b"1"): "refused"}
+            if make is make_ext4:
+                wanted[b"user.abc", b"v" * 10240] = "refused"
+            if make is make_xfs:
+                wanted[b"trusted.SGI_ACL_FILE", ACL_OF_XFS] = "refused"
+            if make is make_btrfs:
+                wanted[b"btrfs.compression", b"zlib"] = "refused"
+            for (name, value), code in wanted.items():
+                op.raw = with_xattr(kept, name, value)
+                equal(send(replica, op), code, f"{options} {name.decode()} of {len(value)} bytes")
+            os.mkdir(f"{replica.root}/writable")
+            all_stored(replica.pull())
+            equal(os.getxattr(f"{replica.root}/f", "user.abc"), b"1", "the attribute")
+
+
+@intermezzo_only
 def test_a_clone_knows_what_it_has_seen(disk: str, second_disk: str) -> None:
     """A position set for the upstream replica counts as seen from the start."""
     with two(disk, second_disk) as replica:
