@@ -55,7 +55,7 @@ static unsigned int izo_ext4_op_credits(const struct izo_ctx *ctx)
 	}
 }
 
-/* To set attributes as a peer's record has them: the FID, times of two directories, the rest. */
+/* To set attributes as a peer's record has them: the FID, times of two directories, owner, rest. */
 static unsigned int izo_ext4_remote_credits(const struct izo_ctx *ctx)
 {
 	const struct izo_remote *m = ctx->change.remote;
@@ -67,7 +67,10 @@ static unsigned int izo_ext4_remote_credits(const struct izo_ctx *ctx)
 		return 0;
 	while ((item = izo_record_find(m->head, IZO_ITEM_XATTR, item, &len)))
 		xattrs++;
-	xattrs = xattrs * IZO_EXT4_XATTR + 4 * (3 + IZO_EXT4_XATTR);
+	xattrs = xattrs * IZO_EXT4_XATTR + 5 * (3 + IZO_EXT4_XATTR);
+	/* to take back what is made, if its FID finds no room */
+	if (ctx->change.op >= IZO_KML_CREATE && ctx->change.op <= IZO_KML_SYMLINK)
+		xattrs += IZO_EXT4_DATA;
 	/* a name that a body takes: two blocks of its directory, its inode, and as much again */
 	return m->names ? xattrs + 2 * IZO_EXT4_DATA + IZO_EXT4_INDEX + 5 + 10 * m->names : xattrs;
 }

@@ -368,7 +368,10 @@ static void izo_put_made(struct izo_change *c, struct izo_record *r, const struc
 	if (S_ISBLK(lower->i_mode) || S_ISCHR(lower->i_mode))
 		valid |= IZO_ATTR_RDEV;
 	a = izo_put_attr(r, lower, valid);
-	if (a && (S_ISREG(lower->i_mode) || S_ISDIR(lower->i_mode)))
+	/* what could not be set here others may have all the same */
+	if (a && c->remote)
+		*a = *c->remote->attr;
+	else if (a && (S_ISREG(lower->i_mode) || S_ISDIR(lower->i_mode)))
 		izo_fill_flags(a, c->lower, true);
 	if (c->op == IZO_KML_SYMLINK) {
 		size_t len = strlen(c->target);
@@ -451,6 +454,14 @@ static void izo_put_items(struct izo_log *log, struct izo_change *c, struct izo_
 	izo_put_groups(c, r);
 }
 
+/* What a peer's record says of an object that is made, and that not all of it could be set here. */
+static u32 izo_remote_flags(const struct izo_remote *m)
+{
+	u32 flags = le32_to_cpu(m->head->flags) & (IZO_KML_COMPLETE | IZO_KML_XATTRS_CUT);
+
+	return m->cut ? flags | IZO_KML_XATTRS_CUT : flags;
+}
+
 static void izo_encode(struct izo_ctx *ctx, struct izo_record *r)
 {
 	struct izo_change *c = &ctx->change;
@@ -462,6 +473,8 @@ static void izo_encode(struct izo_ctx *ctx, struct izo_record *r)
 		valid |= IZO_ATTR_MODE;
 	if (c->acl_type == ACL_TYPE_ACCESS && lower->i_mode != c->old_mode)
 		valid |= IZO_ATTR_MODE;
+	if (c->remote)
+		c->flags |= izo_remote_flags(c->remote);
 	izo_record_start(r, ctx->buf, ctx->size);
 	izo_put_items(ctx->log, c, r, lower, valid);
 
@@ -701,7 +714,7 @@ static int izo_remote_end(struct izo_ctx *ctx, int err)
 	int err2;
 
 	if (!err)
-		izo_remote_finish(ctx);
+		err = izo_remote_finish(ctx);
 	err2 = ctx->log->ops->detach(ctx);
 	if (err)
 		return err;

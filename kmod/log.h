@@ -119,8 +119,11 @@ struct izo_peer {
  * @batch: number of the batch, never 0
  * @next: the peer's position once it is applied
  * @names: of a CLOSE: how many names get the new body
+ * @cut: attributes of an object that it makes could not be set
  * @inexact: why an attribute could not be set as the record says: negative errno, or 0
  * @recno: its number in our log, if it is recorded
+ * @ino: number of the inode that it makes
+ * @generation: of that inode
  */
 struct izo_remote {
 	const struct izo_kml_head *head;
@@ -133,8 +136,11 @@ struct izo_remote {
 	u64 batch;
 	struct izo_peer next;
 	unsigned int names;
+	bool cut;
 	int inexact;
 	u64 recno;
+	u64 ino;
+	u32 generation;
 };
 
 /* Something that a record is about: an object with IZO_ASPECT_* of it, or a name; NULL if not. */
@@ -395,7 +401,7 @@ bool izo_recent_changed(struct izo_log *log, u64 since, u64 batch,
 			const struct izo_recent_key *keys, unsigned int nkeys);
 
 /* lower_exact.c */
-void izo_remote_finish(struct izo_ctx *ctx);
+int izo_remote_finish(struct izo_ctx *ctx);
 
 /* fid.c */
 void izo_fid_set(struct inode *inode, const struct izo_fid *fid);

@@ -76,7 +76,8 @@ void izo_fileattr_want(const struct izo_kml_attr *a, struct fileattr *fa)
 	fa->fsx_valid = true;
 }
 
-static int izo_set_one_xattr(struct dentry *lower, const struct izo_kml_xattr *x)
+static int izo_set_one_xattr(struct super_block *sb, struct dentry *lower,
+			     const struct izo_kml_xattr *x)
 {
 	u32 name_len = le32_to_cpu(x->name_len), size = le32_to_cpu(x->value_len);
 	char *name = kmemdup_nul(x->data, name_len, GFP_NOFS);
@@ -86,8 +87,10 @@ static int izo_set_one_xattr(struct dentry *lower, const struct izo_kml_xattr *x
 	if (!name)
 		return -ENOMEM;
 	type = posix_acl_type(name);
-	if (izo_xattr_is_own(name)) {
+	if (izo_xattr_is_local(sb, name)) {
 		err = -EPERM;
+	} else if (size > XATTR_SIZE_MAX) {
+		err = -E2BIG;	/* the VFS alone would ask */
 	} else if (type < 0) {
 		err = __vfs_setxattr(&nop_mnt_idmap, lower, d_inode(lower), name,
 				     x->data + name_len, size, 0);
@@ -109,26 +112,45 @@ static void izo_note_error(struct izo_remote *m, int err)
 		m->inexact = err;
 }
 
-/* ACLs that the directory has given it go; what the record has comes. */
-static void izo_set_birth_xattrs(struct izo_remote *m, struct dentry *lower)
+/* ACLs that the directory has given it. */
+static int izo_drop_acls(struct dentry *lower)
 {
 	struct inode *inode = d_inode(lower);
+	int err;
+
+	if (!IS_POSIXACL(inode) || S_ISLNK(inode->i_mode))
+		return 0;
+	err = set_posix_acl(&nop_mnt_idmap, lower, ACL_TYPE_ACCESS, NULL);
+	if (!err && S_ISDIR(inode->i_mode))
+		err = set_posix_acl(&nop_mnt_idmap, lower, ACL_TYPE_DEFAULT, NULL);
+	return err;
+}
+
+static void izo_set_birth_xattrs(struct izo_change *c)
+{
+	struct izo_remote *m = c->remote;
 	const void *item = NULL;
 	size_t len;
 
-	if (IS_POSIXACL(inode) && !S_ISLNK(inode->i_mode)) {
-		izo_note_error(m, set_posix_acl(&nop_mnt_idmap, lower, ACL_TYPE_ACCESS, NULL));
-		if (S_ISDIR(inode->i_mode))
-			izo_note_error(m, set_posix_acl(&nop_mnt_idmap, lower, ACL_TYPE_DEFAULT,
-							NULL));
+	while ((item = izo_record_find(m->head, IZO_ITEM_XATTR, item, &len))) {
+		int err = izo_set_one_xattr(c->dir->i_sb, c->lower, item);
+
+		izo_note_error(m, err);
+		/* others, who learn of it from here, have to fetch them */
+		m->cut |= err;
 	}
-	while ((item = izo_record_find(m->head, IZO_ITEM_XATTR, item, &len)))
-		izo_note_error(m, izo_set_one_xattr(lower, item));
 	if (le32_to_cpu(m->head->flags) & IZO_KML_XATTRS_CUT)
 		izo_note_error(m, -E2BIG);
 }
 
-static int izo_set_fid(struct dentry *lower, const struct izo_fid *fid)
+/**
+ * izo_lower_set_fid - store an object's FID with it
+ * @lower: lower dentry of the object, which is locked
+ * @fid: the FID
+ *
+ * Return: 0 or a negative errno.
+ */
+int izo_lower_set_fid(struct dentry *lower, const struct izo_fid *fid)
 {
 	const struct izo_fid_xattr x = {
 		.version = IZO_KML_VERSION,
@@ -186,24 +208,87 @@ static int izo_set_birth_flags(struct dentry *lower, const struct izo_kml_attr *
 	return inode->i_op->fileattr_set(&nop_mnt_idmap, lower, &fa);
 }
 
-/* The flags last: an immutable object takes nothing more. */
-static void izo_set_birth(struct izo_remote *m, struct dentry *lower, const struct izo_fid *fid,
-			  const struct izo_kml_attr *a)
+/* The owner, whom a quota may forbid, for itself: not to lose the others with it. */
+static void izo_set_birth_attr(struct izo_change *c, const struct izo_kml_attr *a)
 {
-	struct inode *inode = d_inode(lower);
+	const unsigned int owner = ATTR_UID | ATTR_GID;
+	umode_t type = d_inode(c->lower)->i_mode & S_IFMT;
 	struct iattr attr;
 
+	izo_attr_get(a, type, &attr);
+	attr.ia_valid &= owner | ATTR_FORCE | ATTR_CTIME;
+	if (attr.ia_valid & owner)
+		izo_note_error(c->remote, notify_change(&nop_mnt_idmap, c->lower, &attr, NULL));
+	izo_attr_get(a, type, &attr);
+	attr.ia_valid &= ~owner;
+	izo_note_error(c->remote, notify_change(&nop_mnt_idmap, c->lower, &attr, NULL));
+}
+
+/*
+ * The FID before anything that could take its room. The flags last: an immutable object takes
+ * nothing more. Returns why there is no FID, or 0.
+ */
+static int izo_set_birth(struct izo_change *c, const struct izo_fid *fid,
+			 const struct izo_kml_attr *a)
+{
+	struct inode *inode = d_inode(c->lower);
+	int err;
+
 	/* nobody can have it yet; to wait for the lock within a handle would be wrong */
-	if (WARN_ON_ONCE(!inode_trylock(inode))) {
-		izo_note_error(m, -EAGAIN);
-		return;
+	if (WARN_ON_ONCE(!inode_trylock(inode)))
+		return -EAGAIN;
+	izo_note_error(c->remote, izo_drop_acls(c->lower));
+	err = izo_lower_set_fid(c->lower, fid);
+	if (!err) {
+		izo_set_birth_xattrs(c);
+		izo_set_birth_attr(c, a);
+		izo_note_error(c->remote, izo_set_birth_flags(c->lower, a));
 	}
-	izo_note_error(m, izo_set_fid(lower, fid));
-	izo_set_birth_xattrs(m, lower);
-	izo_attr_get(a, inode->i_mode & S_IFMT, &attr);
-	izo_note_error(m, notify_change(&nop_mnt_idmap, lower, &attr, NULL));
-	izo_note_error(m, izo_set_birth_flags(lower, a));
 	inode_unlock(inode);
+	return err;
+}
+
+/* Take back what was made in this handle. */
+static int izo_unmake(struct izo_change *c)
+{
+	struct dentry *lower_dir = izo_lower_dentry(c->dir);
+	struct inode *dir;
+	int err;
+
+	if (IS_ERR(lower_dir))
+		return PTR_ERR(lower_dir);
+	dir = d_inode(lower_dir);
+	/* as in izo_set_birth() */
+	if (WARN_ON_ONCE(!inode_trylock(d_inode(c->lower)))) {
+		dput(lower_dir);
+		return -EAGAIN;
+	}
+	if (d_is_dir(c->lower))
+		err = dir->i_op->rmdir(dir, c->lower);
+	else
+		err = dir->i_op->unlink(dir, c->lower);
+	inode_unlock(d_inode(c->lower));
+	if (!err) {
+		d_drop(c->lower);
+		izo_lower_set_mtime(c->dir, &c->dir_mtime);
+	}
+	dput(lower_dir);
+	return err;
+}
+
+/* Without its FID it would be another object to everybody, once its inode has left the memory. */
+static int izo_finish_birth(struct izo_ctx *ctx)
+{
+	struct izo_change *c = &ctx->change;
+	const struct inode *inode = d_inode(c->lower);
+	int err = izo_set_birth(c, &c->remote->head->object, c->remote->attr);
+	int err2 = err ? izo_unmake(c) : 0;
+
+	c->remote->ino = inode->i_ino;
+	c->remote->generation = inode->i_generation;
+	if (err2)
+		izo_log_fail(ctx->log, "an object without identity could not be taken back", err2);
+	return err;
 }
 
 /* A directory's time is its newest name's, whichever replica's: in every order the same. */
@@ -227,7 +312,7 @@ static int izo_set_moved_time(const struct inode *inode, __le64 seconds, __le32 
 static void izo_finish_rename(struct izo_change *c, struct izo_remote *m)
 {
 	if (c->flags & IZO_KML_WHITEOUT && c->lower)
-		izo_set_birth(m, c->lower, &m->whiteout->fid, &m->whiteout->attr);
+		izo_note_error(m, izo_set_birth(c, &m->whiteout->fid, &m->whiteout->attr));
 	if (c->dir == c->to_dir)
 		return;
 	if (m->attr && le32_to_cpu(m->attr->valid) & IZO_ATTR_MTIME)
@@ -244,18 +329,21 @@ static void izo_finish_rename(struct izo_change *c, struct izo_remote *m)
  * @ctx: with its handle; what the change needs is locked
  *
  * ctx->change.remote->inexact says what could not be set.
+ *
+ * Return: 0; or a negative errno, with the change taken back.
  */
-void izo_remote_finish(struct izo_ctx *ctx)
+int izo_remote_finish(struct izo_ctx *ctx)
 {
 	struct izo_change *c = &ctx->change;
 	struct izo_remote *m = c->remote;
+	int err = 0;
 
 	switch (c->op) {
 	case IZO_KML_CREATE:
 	case IZO_KML_MKDIR:
 	case IZO_KML_MKNOD:
 	case IZO_KML_SYMLINK:
-		izo_set_birth(m, c->lower, &m->head->object, m->attr);
+		err = izo_finish_birth(ctx);
 		break;
 	case IZO_KML_RENAME:
 		izo_finish_rename(c, m);
@@ -263,8 +351,9 @@ void izo_remote_finish(struct izo_ctx *ctx)
 	default:
 		break;
 	}
-	if (c->dir && c->name)
+	if (!err && c->dir && c->name)
 		izo_note_error(m, izo_set_dir_time(c->dir, &c->dir_mtime, m->place));
+	return err;
 }
 
 /* Copy what is not the kernel's own; ACLs among them. */
@@ -354,7 +443,7 @@ int izo_lower_become(struct izo_step *step, struct inode *inode, const struct in
 	err = IS_ERR(from) ? PTR_ERR(from) : PTR_ERR_OR_ZERO(to);
 	if (!err) {
 		inode_lock(d_inode(to));
-		err = izo_set_fid(to, &step->remote.head->object);
+		err = izo_lower_set_fid(to, &step->remote.head->object);
 		if (!err)
 			err = izo_copy_xattrs(step, from, to);
 		if (!err)

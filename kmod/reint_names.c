@@ -114,6 +114,15 @@ static int izo_new_from_record(struct izo_step *step, struct izo_new *new)
 	return new->target ? 0 : -ENOMEM;
 }
 
+/* It was made, with its position, and there was no memory for its upper inode: others find it. */
+static int izo_made_unseen(struct izo_step *step)
+{
+	step->remote.inexact = -ENOMEM;
+	step->result->ino = step->remote.ino;
+	step->result->generation = step->remote.generation;
+	return 0;
+}
+
 static int izo_make_there(struct izo_step *step, struct izo_spot *s, const struct izo_new *new)
 {
 	struct inode *dir = d_inode(s->dir);
@@ -137,7 +146,7 @@ static int izo_make_there(struct izo_step *step, struct izo_spot *s, const struc
 	if (err == -EPERM || err == -EMLINK)
 		return IZO_REINT_REFUSED;
 	if (err)
-		return err;
+		return err == -ENOMEM && izo_reint_is_stored(step) ? izo_made_unseen(step) : err;
 	izo_fid_set(d_inode(s->dentry), &step->remote.head->object);
 	if (S_ISDIR(new->mode))
 		fsnotify_mkdir(dir, s->dentry);

@@ -106,7 +106,7 @@ struct izo_reint_op {
  * @code: IZO_REINT_*
  * @error: 0 or a negative errno
  * @ino: handle of the object that was made (of a RENAME: the whiteout), or has a new body, or is in
- *	the way
+ *	the way; with @error -ENOMEM later operations of the batch cannot name it by this one
  * @generation: of that inode
  * @zero: 0
  * @recno: number of the record here, if the batch is forwarded

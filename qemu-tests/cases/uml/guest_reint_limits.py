@@ -239,3 +239,33 @@ def test_a_clone_knows_what_it_has_seen(disk: str, second_disk: str) -> None:
         os.mkdir(f"{replica.root}/e")
         os.sync()
         equal([r.seen for r in Log.of_mount(replica.root).records()], [1000, 1000], "after a new mount")
+
+
+@intermezzo_only
+def test_an_object_whose_identity_finds_no_room_is_not_made(disk: str, second_disk: str) -> None:
+    """On a full disk whose inodes have no room for attributes a file could be made, its FID not: nothing is,
+    until there is room."""
+    make_ext4(disk, "-b", "4096")
+    make_ext4(second_disk, "-b", "1024", "-I", "256")
+    debugfs_write(second_disk, "set_super_value want_extra_isize 124")
+    with pair(disk, second_disk) as replica:
+        peer, here = replica.peer_root, replica.root
+        for name in ("first", "f", "d"):
+            os.mkdir(f"{peer}/{name}") if name == "d" else os.mkfifo(f"{peer}/{name}")
+        all_stored(replica.pull(most=1))
+        run("sh", "-c", f"cat /dev/zero > {here}/lost+found/filler; true")
+        os.sync()
+        fill(f"{here}/lost+found/filler", 1024)
+        before = os.stat(here).st_mtime_ns
+        said = replica.pull()[-1]
+        equal((said.code, said.error), ("stopped", -errno.ENOSPC), "a FIFO")
+        equal((os.path.lexists(f"{here}/f"), os.stat(here).st_mtime_ns), (False, before), "what is there")
+        os.unlink(f"{here}/lost+found/filler")
+        all_stored(replica.pull())
+        umount(here)
+        mount_old(second_disk, here, "intermezzo", FILESET)
+        os.chmod(f"{here}/f", 0o600)
+        os.rmdir(f"{here}/d")
+        os.sync()
+        equal(list(Log.of_mount(here).records())[-1].object.replica, replica.indices[1], "whose it is")
+    check_ext(second_disk)
