@@ -28,6 +28,16 @@ bool izo_is_changing(struct inode *inode)
 	return changing;
 }
 
+/**
+ * izo_is_being_written - can somebody change the body?
+ * @inode: upper inode
+ */
+bool izo_is_being_written(const struct inode *inode)
+{
+	return atomic_read(&izo_i(inode)->writers) ||
+	       mapping_writably_mapped(izo_lower(inode)->i_mapping);
+}
+
 static void izo_body_ctx(struct izo_ctx *ctx, struct inode *inode)
 {
 	izo_ctx_local(ctx, inode->i_sb);

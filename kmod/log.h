@@ -397,6 +397,7 @@ int izo_replica_index(struct izo_log *log, const uuid_t *replica);
 int izo_recent_init(struct izo_log *log);
 void izo_recent_exit(struct izo_log *log);
 void izo_recent_note(const struct izo_ctx *ctx, u64 offset, u32 aspects);
+void izo_recent_moved(struct izo_log *log, const struct inode *from, const struct inode *to);
 bool izo_recent_changed(struct izo_log *log, u64 since, u64 batch,
 			const struct izo_recent_key *keys, unsigned int nkeys);
 
@@ -413,6 +414,7 @@ int izo_fid_find(struct izo_log *log, struct inode *inode);
 
 /* body.c */
 bool izo_is_changing(struct inode *inode);
+bool izo_is_being_written(const struct inode *inode);
 int izo_body_dirty(struct inode *inode, bool nowait);
 void izo_body_changed(struct inode *inode, loff_t start, loff_t end);
 int izo_body_named(struct inode *inode);

@@ -168,6 +168,9 @@ int izo_lower_set_fid(struct dentry *lower, const struct izo_fid *fid)
  * @inode: upper inode; its lower one is locked
  * @mtime: the time
  *
+ * Of one that is immutable too: what was changed there was a file's body, which may be, and that it
+ * stands in another inode now is nobody's business.
+ *
  * Return: 0 or a negative errno.
  */
 int izo_lower_set_mtime(const struct inode *inode, const struct timespec64 *mtime)
@@ -177,11 +180,16 @@ int izo_lower_set_mtime(const struct inode *inode, const struct timespec64 *mtim
 		.ia_mtime = *mtime,
 	};
 	struct dentry *lower = izo_lower_dentry(inode);
+	unsigned int immutable;
 	int err;
 
 	if (IS_ERR(lower))
 		return PTR_ERR(lower);
+	/* file systems keep the flag elsewhere, and ask here */
+	immutable = d_inode(lower)->i_flags & S_IMMUTABLE;
+	inode_set_flags(d_inode(lower), 0, immutable);
 	err = notify_change(&nop_mnt_idmap, lower, &attr, NULL);
+	inode_set_flags(d_inode(lower), immutable, immutable);
 	dput(lower);
 	return err;
 }
@@ -393,11 +401,27 @@ static int izo_copy_xattrs(struct izo_step *step, struct dentry *from, struct de
 	return bytes < 0 ? bytes : err;
 }
 
+/* What only the new file has: an ACL that its directory gave it, what the daemon set. */
+static int izo_drop_xattrs(struct izo_step *step, struct dentry *from, struct dentry *to)
+{
+	char *list = kvmalloc(XATTR_LIST_MAX, GFP_KERNEL);
+	ssize_t bytes = list ? izo_list_xattrs(to, list, XATTR_LIST_MAX) : -ENOMEM;
+	int err = bytes < 0 ? bytes : izo_drop_acls(to);
+
+	for (char *name = list; !err && name < list + bytes; name += strlen(name) + 1)
+		if (!izo_xattr_is_local(step->batch->sb, name) && posix_acl_type(name) < 0 &&
+		    izo_get_xattr(from, name, NULL, 0) == -ENODATA)
+			err = __vfs_removexattr(&nop_mnt_idmap, to, name);
+	kvfree(list);
+	/* a capability may have come or gone */
+	inode_set_flags(d_inode(to), 0, S_NOSEC);
+	return err;
+}
+
 static int izo_copy_owner_and_times(struct izo_step *step, struct dentry *from, struct dentry *to)
 {
 	const struct inode *like = d_inode(from);
 	struct iattr attr;
-	int err;
 
 	/* the body's time is the record's */
 	izo_attr_get(step->remote.attr, S_IFREG, &attr);
@@ -407,25 +431,33 @@ static int izo_copy_owner_and_times(struct izo_step *step, struct dentry *from, 
 	attr.ia_vfsgid = VFSGIDT_INIT(like->i_gid);
 	attr.ia_mode = like->i_mode;
 	attr.ia_atime = inode_get_atime(like);
-	err = dquot_initialize(d_inode(to));
-	return err ? err : notify_change(&nop_mnt_idmap, to, &attr, NULL);
+	return notify_change(&nop_mnt_idmap, to, &attr, NULL);
 }
 
+/* How its blocks are kept is the cache's decision, and not to be changed. */
 static int izo_copy_flags(struct dentry *from, struct dentry *to)
 {
 	struct fileattr fa = { }, now = { };
 	int err = izo_get_fileattr(from, &fa);
+	u32 flags, projid;
 
 	if (err || !d_inode(to)->i_op->fileattr_set)
 		return err == -ENOIOCTLCMD ? 0 : err;
 	err = izo_get_fileattr(to, &now);
-	if (err || (now.flags == fa.flags && now.fsx_projid == fa.fsx_projid))
+	if (err)
 		return err;
+	flags = (fa.flags & ~IZO_FIXED_FSFLAGS) | (now.flags & IZO_FIXED_FSFLAGS);
+	projid = fa.fsx_projid;
+	if (now.flags == flags && now.fsx_projid == projid)
+		return 0;
+	fileattr_fill_flags(&fa, flags);
+	fa.fsx_projid = projid;
+	fa.fsx_valid = true;
 	return d_inode(to)->i_op->fileattr_set(&nop_mnt_idmap, to, &fa);
 }
 
 /**
- * izo_lower_become - give a nameless file all that another has but its body
+ * izo_lower_become - give a nameless file all that another has but its body and its FID
  * @step: the CLOSE that the body came with
  * @inode: upper inode of the file, locked
  * @like: upper inode of the other, locked
@@ -443,7 +475,9 @@ int izo_lower_become(struct izo_step *step, struct inode *inode, const struct in
 	err = IS_ERR(from) ? PTR_ERR(from) : PTR_ERR_OR_ZERO(to);
 	if (!err) {
 		inode_lock(d_inode(to));
-		err = izo_lower_set_fid(to, &step->remote.head->object);
+		err = dquot_initialize(d_inode(to));
+		if (!err)
+			err = izo_drop_xattrs(step, from, to);
 		if (!err)
 			err = izo_copy_xattrs(step, from, to);
 		if (!err)
@@ -460,29 +494,44 @@ int izo_lower_become(struct izo_step *step, struct inode *inode, const struct in
 }
 
 /**
+ * izo_lower_prepare_name - what izo_lower_take_name() needs and may not find, before the handle
+ * @n: the name; its directory is locked
+ * @fresh: result: a dentry for the new file
+ *
+ * Return: 0 or a negative errno.
+ */
+int izo_lower_prepare_name(const struct izo_name *n, struct dentry **fresh)
+{
+	int err = dquot_initialize(d_inode(n->dir));
+
+	if (!err)
+		err = dquot_initialize(d_inode(n->child));
+	if (err)
+		return err;
+	*fresh = d_alloc(n->dir, &n->child->d_name);
+	return *fresh ? 0 : -ENOMEM;
+}
+
+/**
  * izo_lower_take_name - let one file take another's name, within a handle
  * @new: lower dentry of the file; both inodes are locked
  * @n: the name; its directory is locked
+ * @fresh: of izo_lower_prepare_name()
  *
  * The place that the old entry leaves is enough for the new one.
  *
  * Return: 0; or a negative errno, with the name perhaps gone.
  */
-int izo_lower_take_name(struct dentry *new, struct izo_name *n)
+int izo_lower_take_name(struct dentry *new, const struct izo_name *n, struct dentry *fresh)
 {
 	struct inode *dir = d_inode(n->dir);
-	struct dentry *fresh = d_alloc(n->dir, &n->child->d_name);
-	int err;
+	int err = dir->i_op->unlink(dir, n->child);
 
-	if (!fresh)
-		return -ENOMEM;
-	err = dir->i_op->unlink(dir, n->child);
-	if (!err) {
-		d_drop(n->child);
-		err = dir->i_op->link(new, dir, fresh);
-	}
+	if (err)
+		return err;
+	d_drop(n->child);
+	err = dir->i_op->link(new, dir, fresh);
 	if (!err)
 		d_rehash(fresh);
-	dput(fresh);
 	return err;
 }

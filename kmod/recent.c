@@ -94,6 +94,24 @@ void izo_recent_note(const struct izo_ctx *ctx, u64 offset, u32 aspects)
 	izo_recent_add(ctx->log, &entry);
 }
 
+/**
+ * izo_recent_moved - an object has another inode from now on: what is known of it is of that one
+ * @log: the log
+ * @from: upper inode that it had
+ * @to: upper inode that it has; both are locked
+ */
+void izo_recent_moved(struct izo_log *log, const struct inode *from, const struct inode *to)
+{
+	u64 kept;
+
+	mutex_lock(&log->lock);
+	kept = min_t(u64, log->recent_count, IZO_RECENT_MAX);
+	for (u64 i = 0; i < kept; i++)
+		if (log->recent[i].ino == izo_ino(from))
+			log->recent[i].ino = izo_ino(to);
+	mutex_unlock(&log->lock);
+}
+
 static bool izo_recent_meets(const struct izo_recent *e, const struct izo_recent_key *key)
 {
 	if (key->inode && e->ino == izo_ino(key->inode) && e->aspects & key->aspects)

@@ -7,8 +7,10 @@
  * keeps the tree as it is, an ancestor before what is below it, as every other order there is.
  */
 
+#include <linux/fs.h>	/* the others need it before them */
 #include <linux/dcache.h>
 #include <linux/file.h>
+#include <linux/fileattr.h>
 #include <linux/filelock.h>
 #include <linux/fsnotify.h>
 #include <linux/namei.h>
@@ -25,6 +27,7 @@ struct izo_body_name {
 	struct dentry *dir;
 	struct dentry *dentry;
 	struct izo_name lower;
+	struct dentry *lower_fresh;	/* for the new file */
 	struct timespec64 dir_mtime;
 	unsigned int depth;
 };
@@ -71,6 +74,7 @@ static void izo_body_free(struct izo_body *b)
 {
 	for (unsigned int i = 0; i < b->count; i++) {
 		dput(b->names[i].dentry);
+		dput(b->names[i].lower_fresh);
 		dput(b->names[i].lower.child);
 		dput(b->names[i].lower.dir);
 		dput(b->names[i].dir);
@@ -81,13 +85,27 @@ static void izo_body_free(struct izo_body *b)
 }
 
 /* Is it a file of ours that has no name, and may get one? */
+static bool izo_is_nameless(const struct inode *inode)
+{
+	return !inode->i_nlink && READ_ONCE(inode->i_state) & I_LINKABLE;
+}
+
 static bool izo_is_body(struct izo_step *step, struct file *file)
 {
 	struct inode *inode = file_inode(file);
 
 	return file->f_op == &izo_file_operations && inode->i_sb == step->batch->sb &&
-	       !inode->i_nlink && READ_ONCE(inode->i_state) & I_LINKABLE &&
-	       izo_class_is_shared(inode->i_sb, izo_i(inode)->class);
+	       izo_is_nameless(inode) && izo_class_is_shared(inode->i_sb, izo_i(inode)->class);
+}
+
+/* Locked, it is asked once more; and whether it can change, or has, since it was written out. */
+static bool izo_is_body_still(const struct inode *inode)
+{
+	struct address_space *mapping = izo_lower(inode)->i_mapping;
+
+	return izo_is_nameless(inode) && !izo_is_being_written(inode) &&
+	       !mapping_tagged(mapping, PAGECACHE_TAG_DIRTY) &&
+	       !mapping_tagged(mapping, PAGECACHE_TAG_WRITEBACK);
 }
 
 static int izo_body_find_dirs(struct izo_body *b)
@@ -238,10 +256,41 @@ static int izo_body_look_up_lower(struct izo_body *b)
 		n->lower.child = child;
 		n->dir_mtime = inode_get_mtime(izo_lower(d_inode(n->dir)));
 		err = izo_name_is(&n->lower, b->old);
+		if (!err)
+			err = izo_lower_prepare_name(&n->lower, &n->lower_fresh);
 		if (err)
 			return err;
 	}
 	return 0;
+}
+
+/*
+ * A directory whose project its files inherit takes no name of a file of another one, as the old
+ * file may be which was there before.
+ */
+static bool izo_body_fits_project(const struct izo_body *b, unsigned int i, u32 projid)
+{
+	struct fileattr dir = { };
+
+	return izo_lower_fileattr_get(d_inode(b->names[i].dir), &dir) ||
+	       !(dir.flags & FS_PROJINHERIT_FL) || dir.fsx_projid == projid;
+}
+
+/* What of the names would keep the new file from having them? */
+static int izo_body_may_take_names(const struct izo_body *b)
+{
+	struct fileattr old = { };
+	bool known = !izo_lower_fileattr_get(b->old, &old);
+
+	for (unsigned int i = 0; i < b->count; i++) {
+		if (d_mountpoint(b->names[i].dentry))
+			return IZO_REINT_MOUNTED;
+		if (known && izo_is_first_in_dir(b, i) &&
+		    !izo_body_fits_project(b, i, old.fsx_projid))
+			return IZO_REINT_REFUSED;
+	}
+	/* another may have come while the file was not locked */
+	return b->old->i_nlink == b->count ? 0 : IZO_REINT_NEED_NAME;
 }
 
 /* May the old body go? It is locked. */
@@ -250,35 +299,51 @@ static int izo_body_may_change(struct izo_body *b)
 	const struct izo_recent_key key = {
 		.inode = b->old, .aspects = IZO_ASPECT_BODY | IZO_ASPECT_EXISTENCE,
 	};
-	int err;
+	int err = izo_body_may_take_names(b);
 
-	for (unsigned int i = 0; i < b->count; i++)
-		if (d_mountpoint(b->names[i].dentry))
-			return IZO_REINT_MOUNTED;
-	if (IS_IMMUTABLE(b->old) || IS_APPEND(b->old) || IS_SWAPFILE(izo_lower(b->old)))
+	if (err)
+		return err;
+	if (IS_IMMUTABLE(b->old) || IS_APPEND(b->old) || IS_SWAPFILE(izo_lower(b->old)) ||
+	    !izo_is_body_still(b->new))
 		return IZO_REINT_REFUSED;
 	if (izo_i(b->new)->class != izo_i(b->old)->class)
 		return IZO_REINT_CLASS;
 	if (izo_is_changing(b->old) || izo_reint_changed(b->step, &key, 1))
 		return IZO_REINT_CHANGED;
-	if (atomic_read(&izo_i(b->old)->writers) ||
-	    mapping_writably_mapped(izo_lower(b->old)->i_mapping))
+	if (izo_is_being_written(b->old))
 		return IZO_REINT_BUSY;
 	err = break_lease(b->old, O_WRONLY | O_NONBLOCK);
 	return err ? err : try_break_deleg(b->old, NULL);
 }
 
-/* Within the handle: every name, and the directories' times, which this does not change. */
-static int izo_body_take_names(struct izo_body *b, struct dentry *new)
+/* A body does not change the times of its directories. */
+static void izo_body_keep_times(struct izo_body *b)
 {
-	int err = 0;
+	for (unsigned int i = 0; i < b->count; i++) {
+		int err = 0;
 
-	for (unsigned int i = 0; i < b->count && !err; i++)
-		err = izo_lower_take_name(new, &b->names[i].lower);
-	for (unsigned int i = 0; i < b->count && !err; i++)
 		if (izo_is_first_in_dir(b, i))
 			err = izo_lower_set_mtime(d_inode(b->names[i].dir),
 						  &b->names[i].dir_mtime);
+		if (err)
+			b->step->remote.inexact = err;
+	}
+}
+
+/* Within the handle: the FID, while it can still fail without harm; then every name. */
+static int izo_body_take_names(struct izo_body *b, struct dentry *new)
+{
+	int err = izo_lower_set_fid(new, &b->step->remote.head->object);
+
+	if (err)
+		return err;
+	for (unsigned int i = 0; i < b->count && !err; i++)
+		err = izo_lower_take_name(new, &b->names[i].lower, b->names[i].lower_fresh);
+	/* half of it cannot be undone, and must not be committed */
+	if (err)
+		izo_log_fail(b->step->batch->log, "a body could not be installed", err);
+	else
+		izo_body_keep_times(b);
 	return err;
 }
 
@@ -295,9 +360,6 @@ static int izo_body_install_lower(struct izo_body *b, struct izo_ctx *ctx)
 	err = izo_log_begin(ctx);
 	if (!err) {
 		err = izo_body_take_names(b, new_dentry);
-		/* half of it cannot be undone, and must not be committed */
-		if (err)
-			izo_log_fail(ctx->log, "a body could not be installed", err);
 		err = izo_log_end(ctx, err);
 	}
 	if (!err) {
@@ -339,6 +401,9 @@ static void izo_body_settle_inodes(struct izo_body *b)
 	b->new->i_state &= ~I_LINKABLE;
 	spin_unlock(&b->new->i_lock);
 	izo_fid_set(b->new, &b->step->remote.head->object);
+	izo_recent_moved(b->step->batch->log, b->old, b->new);
+	/* what it has to strip is the old one's now */
+	inode_set_flags(b->new, 0, S_NOSEC);
 	izo_copy_attr(b->new);
 	izo_copy_nlink(b->new);
 	izo_copy_attr(b->old);
@@ -360,12 +425,17 @@ static int izo_body_install(struct izo_body *b)
 	izo_ctx_remote(&ctx, b->step);
 	ctx.change.op = IZO_KML_CLOSE;
 	ctx.change.object = b->new;
+	ctx.change.hint = b->names[0].dentry;
 	ctx.change.flags = le32_to_cpu(b->step->remote.head->flags) &
 			   (IZO_KML_WHOLE | IZO_KML_RECOVERED);
 	err = izo_change_begin(&ctx, b->old, NULL);
 	if (err)
 		return err;
-	err = izo_lower_become(b->step, b->new, b->old);
+	/* for the hint */
+	if (!izo_fid_known(b->step->batch->log, d_inode(b->names[0].dir)))
+		err = izo_fid_find(b->step->batch->log, d_inode(b->names[0].dir));
+	if (!err)
+		err = izo_lower_become(b->step, b->new, b->old);
 	if (!err) {
 		izo_body_lock_lower_dirs(b);
 		err = izo_body_look_up_lower(b);

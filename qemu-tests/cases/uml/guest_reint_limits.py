@@ -92,6 +92,89 @@ def test_more_peers_than_there_is_room_for(disk: str, second_disk: str) -> None:
 
 
 @intermezzo_only
+def test_bodies_in_immutable_and_append_only_directories(disk: str, second_disk: str) -> None:
+    """Such a directory keeps its names, and its files may be written: on the replica too."""
+    with two(disk, second_disk) as replica:
+        for name, flag in (("i", "+i"), ("a", "+a")):
+            os.mkdir(f"{replica.peer_root}/{name}")
+            Path(f"{replica.peer_root}/{name}/f").write_bytes(b"old")
+            run("chattr", flag, f"{replica.peer_root}/{name}")
+        all_stored(replica.pull())
+        for name in "ia":
+            Path(f"{replica.peer_root}/{name}/f").write_bytes(b"new body")
+        all_stored(replica.pull())
+        same(replica.peer_root, replica.root)
+        equal(run("lsattr", "-d", f"{replica.root}/i").split()[0].count("i"), 1, "still immutable")
+        expect_errno(errno.EPERM, os.mkdir, f"{replica.root}/i/d")
+        os.mkdir(f"{replica.root}/writable")
+    check_ext(second_disk)
+
+
+@intermezzo_only
+def test_bodies_of_another_project(disk: str, second_disk: str) -> None:
+    """A file that was there before its directory got a project cannot be given a name there: its new body is
+    refused before the old one has lost its own."""
+    make_ext4(disk, "-b", "4096", "-I", "256", "-O", "quota", "-E", "quotatype=usrquota:prjquota")
+    make_ext4(second_disk, "-b", "4096", "-I", "256", "-O", "quota", "-E", "quotatype=usrquota:prjquota")
+    with pair(disk, second_disk) as replica:
+        os.mkdir(f"{replica.peer_root}/d")
+        Path(f"{replica.peer_root}/d/f").touch()
+        run("chattr", "+P", "-p", "5", f"{replica.peer_root}/d")
+        all_stored(replica.pull())
+        Path(f"{replica.peer_root}/d/f").write_bytes(b"body")
+        equal(replica.pull()[-1].code, "refused", "the body")
+        equal(os.stat(f"{replica.root}/d/f").st_size, 0, "the old one")
+        pass_over(replica)
+        Path(f"{replica.peer_root}/outside").touch()
+        all_stored(replica.pull())
+        os.link(f"{replica.root}/outside", f"{replica.root}/twice")
+        os.rename(f"{replica.peer_root}/outside", f"{replica.peer_root}/away")
+        pass_over(replica)
+    check_ext(second_disk)
+
+
+@intermezzo_only
+def test_a_name_that_is_being_added(disk: str, second_disk: str) -> None:
+    """A link made while the body waits for the file's lock: not all names were given."""
+    with two(disk, second_disk) as replica:
+        for name in ("d", "e"):
+            os.mkdir(f"{replica.peer_root}/{name}")
+        Path(f"{replica.peer_root}/d/f").write_bytes(b"old")
+        all_stored(replica.pull())
+        Path(f"{replica.peer_root}/d/f").write_bytes(b"new")
+        op = next_operation(replica)
+        os.fsync(op.body)
+        os.sync()
+        epoch, end = Log.of_mount(replica.peer_root).epoch, Log.of_mount(replica.root).end_of_committed
+        with going_wrong(LINGER):
+            linker = threading.Thread(target=os.link, args=(f"{replica.root}/d/f", f"{replica.root}/e/g"))
+            linker.start()
+            time.sleep(0.005)
+            answer = submit(replica.root, replica.peer, epoch, [op.encode()], decided=end)[0].code
+            linker.join()
+        drop_bodies(replica)
+        equal(answer, "need-name", "the answer")
+        equal(os.stat(f"{replica.root}/e/g").st_ino, os.stat(f"{replica.root}/d/f").st_ino,
+              "the file of both names")
+
+
+@intermezzo_only
+def test_what_was_changed_before_a_new_body_is_still_seen(disk: str, second_disk: str) -> None:
+    """A local change that the daemon has not seen stands also against a record that comes after a new body of
+    the same batch."""
+    with two(disk, second_disk) as replica:
+        peer, here = replica.peer_root, replica.root
+        Path(f"{peer}/f").touch()
+        all_stored(replica.pull())
+        decided = Log.of_mount(here).end_of_committed
+        os.chmod(f"{here}/f", 0o600)
+        Path(f"{peer}/f").write_bytes(b"body")
+        os.chmod(f"{peer}/f", 0o666)
+        equal([r.code for r in replica.pull(decided=decided)][-2:], ["applied", "changed"], "body and mode")
+        equal(stat.S_IMODE(os.stat(f"{here}/f").st_mode), 0o600, "the local mode")
+
+
+@intermezzo_only
 def test_nothing_is_applied_after_the_log_has_ended(disk: str, second_disk: str) -> None:
     """With an overflowed log nothing tells what was changed here: records wait for the rescan."""
     with two(disk, second_disk) as replica:
@@ -111,6 +194,51 @@ def test_nothing_is_applied_after_the_log_has_ended(disk: str, second_disk: str)
         pass_over(replica)
         Path(f"{replica.peer_root}/f").write_bytes(b"body")
         equal(replica.pull()[-1].code, "stopped", "a body")
+
+
+@intermezzo_only
+def test_a_body_that_is_not_installed_is_nobodys(disk: str, second_disk: str) -> None:
+    """A body that is refused (more names than the journal has room for), kept under a name of its own, is an
+    object made here."""
+    make_ext4(disk, "-b", "4096")
+    make_ext4(second_disk, "-b", "4096", "-J", "size=4")
+    with pair(disk, second_disk) as replica:
+        peer, here = replica.peer_root, replica.root
+        Path(f"{peer}/f").touch()
+        for number in range(60):
+            os.link(f"{peer}/f", f"{peer}/f{number}")
+        all_stored(replica.pull())
+        Path(f"{peer}/f").write_bytes(b"body")
+        op = next_operation(replica)
+        equal(send(replica, op), "refused", "the body")
+        link_open_file(op.body, f"{here}/copy")
+        drop_bodies(replica)
+        umount(here)
+        mount_old(second_disk, here, "intermezzo", FILESET)
+        os.chmod(f"{here}/copy", 0o600)
+        os.sync()
+        equal({r.object.replica for r in Log.of_mount(here).records()}, {replica.own_index}, "whose it is")
+    check_ext(second_disk)
+
+
+@intermezzo_only
+def test_what_only_the_new_file_has_goes(disk: str, second_disk: str) -> None:
+    """An ACL that the nameless file got from its directory, and attributes that somebody gave it."""
+    acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in (
+        (1, 6, 0xffffffff), (2, 6, 1001), (4, 4, 0xffffffff), (0x10, 6, 0xffffffff), (0x20, 0, 0xffffffff)))
+    with two(disk, second_disk) as replica:
+        Path(f"{replica.peer_root}/f").touch()
+        os.setxattr(f"{replica.peer_root}/f", "user.stays", b"1")
+        os.setxattr(replica.peer_root, "system.posix_acl_default", acl)
+        all_stored(replica.pull())
+        Path(f"{replica.peer_root}/f").write_bytes(b"body")
+        op = next_operation(replica)
+        equal("system.posix_acl_access" in os.listxattr(op.body), True, "it has inherited one")
+        os.setxattr(op.body, "user.temporary", b"1")
+        os.setxattr(op.body, "user.stays", b"2")
+        equal(send(replica, op), "applied", "the body")
+        drop_bodies(replica)
+        same(replica.peer_root, replica.root)
 
 
 @intermezzo_only
@@ -137,6 +265,34 @@ def test_immutable_directories_keep_their_names(disk: str, second_disk: str) -> 
             pass_over(replica)
         equal((sorted(os.listdir(f"{here}/d")), os.stat(f"{here}/d").st_mtime_ns),
               (["b", "gone", "moves", "other", "sub"], before.st_mtime_ns), "what is there")
+
+
+@intermezzo_only
+def test_set_id_bits_that_a_peer_set_are_taken_away_with_a_record(disk: str, second_disk: str) -> None:
+    """A file that was written before a peer made it set-user-id: the next writer's taking that away is
+    recorded."""
+    with two(disk, second_disk) as replica:
+        os.chmod(replica.root, 0o755)
+        for name, after in (("old", None), ("body", b"new")):
+            Path(f"{replica.peer_root}/{name}").touch()
+            os.chmod(f"{replica.peer_root}/{name}", 0o777)
+            all_stored(replica.pull())
+            path = f"{replica.root}/{name}"
+            as_user(lambda path=path: Path(path).write_bytes(b"1") and None)
+            os.chmod(f"{replica.peer_root}/{name}", 0o4777)
+            if after:
+                Path(f"{replica.peer_root}/{name}").write_bytes(after)
+                os.chmod(f"{replica.peer_root}/{name}", 0o4777)
+            all_stored(replica.pull())
+            equal(stat.S_IMODE(os.stat(path).st_mode), 0o4777, f"{name}: the mode")
+            recno = list(Log.of_mount(replica.root).records())[-1].recno
+            fd = os.open(path, os.O_WRONLY)
+            as_user(lambda fd=fd: os.write(fd, b"2"))
+            os.close(fd)
+            os.sync()
+            equal(stat.S_IMODE(os.stat(path).st_mode), 0o777, f"{name}: the mode after a write")
+            new = [r for r in Log.of_mount(replica.root).records() if r.recno > recno]
+            equal([r.attr["mode"] & 0o7777 for r in new if "mode" in r.attr], [0o777], f"{name}: recorded")
 
 
 @intermezzo_only
@@ -225,6 +381,24 @@ def test_attributes_that_this_cache_cannot_hold(disk: str, second_disk: str) -> 
 
 
 @intermezzo_only
+def test_a_body_that_can_still_be_written_is_none(disk: str, second_disk: str) -> None:
+    """A descriptor open for writing, a shared mapping: what is stored later would be in no record."""
+    with two(disk, second_disk) as replica:
+        Path(f"{replica.peer_root}/f").write_bytes(b"body" * 2000)
+        all_stored(replica.pull(most=1))
+        op = next_operation(replica)
+        writer = os.open(f"/proc/self/fd/{op.body}", os.O_RDWR)
+        equal(send(replica, op), "refused", "open for writing")
+        page = mmap.mmap(writer, 4096)
+        os.close(writer)
+        equal(send(replica, op), "refused", "mapped")
+        page.close()
+        equal(send(replica, op), "applied", "neither")
+        drop_bodies(replica)
+        same(replica.peer_root, replica.root)
+
+
+@intermezzo_only
 def test_a_clone_knows_what_it_has_seen(disk: str, second_disk: str) -> None:
     """A position set for the upstream replica counts as seen from the start."""
     with two(disk, second_disk) as replica:
@@ -239,6 +413,53 @@ def test_a_clone_knows_what_it_has_seen(disk: str, second_disk: str) -> None:
         os.mkdir(f"{replica.root}/e")
         os.sync()
         equal([r.seen for r in Log.of_mount(replica.root).records()], [1000, 1000], "after a new mount")
+
+
+@intermezzo_only
+def test_what_is_forwarded_is_all_that_the_peer_said(disk: str, second_disk: str) -> None:
+    """That there are more attributes to fetch, that a file had been made nameless, a name of a body."""
+    with two(disk, second_disk, forward=True) as replica:
+        os.mkdir(f"{replica.peer_root}/d")
+        Path(f"{replica.peer_root}/d/f").touch()
+        fd = os.open(replica.peer_root, os.O_TMPFILE | os.O_RDWR, 0o640)
+        link_open_file(fd, f"{replica.peer_root}/named")
+        os.close(fd)
+        op = next_operation(replica)
+        op.raw = reseal(op.raw[:FLAGS_AT] + struct.pack("<I", XATTRS_CUT) + op.raw[FLAGS_AT + 4:])
+        equal(send(replica, op), "inexact", "a directory with attributes that are missing")
+        replica.recno += 1
+        replica.note_names(op.record)
+        replica.know(op.record.object, "d")
+        all_stored(replica.pull())
+        Path(f"{replica.peer_root}/d/f").write_bytes(b"body")
+        all_stored(replica.pull())
+        theirs = {r.recno: r for r in Log.of_mount(replica.peer_root).records()}
+        os.sync()
+        mine = {r.origin_recno: r for r in Log.of_mount(replica.root).records()}
+        equal({n: r.flags | (XATTRS_CUT if n == op.record.recno else 0) for n, r in theirs.items()},
+              {n: r.flags for n, r in mine.items()}, "flags")
+        equal({n: r.attr for n, r in theirs.items() if r.op in ("create", "mkdir")},
+              {n: r.attr for n, r in mine.items() if r.op in ("create", "mkdir")}, "attributes of births")
+        equal([r.hint and r.hint.name for r in mine.values() if r.op == "close"], [b"named", b"f"],
+              "names of bodies")
+
+
+@intermezzo_only
+def test_bodies_of_files_without_extents(disk: str, second_disk: str) -> None:
+    """A cache that was ext3 once: a new body keeps the form that the cache gives it."""
+    make_ext4(disk, "-b", "4096")
+    make_ext4(second_disk, "-b", "1024", "-O", "^extents,^64bit")
+    with pair(disk, second_disk) as replica:
+        Path(f"{replica.peer_root}/f").write_bytes(b"old" * 10000)
+        all_stored(replica.pull())
+        same(replica.peer_root, replica.root)
+        umount(replica.root)
+        run("tune2fs", "-O", "extents", second_disk)
+        mount_old(second_disk, replica.root, "intermezzo", FILESET)
+        Path(f"{replica.peer_root}/f").write_bytes(b"new" * 10000)
+        all_stored(replica.pull())
+        same(replica.peer_root, replica.root)
+    check_ext(second_disk)
 
 
 @intermezzo_only
