@@ -17,6 +17,9 @@ struct izo_ctx;
 struct izo_log;
 struct izo_recent;
 
+/* Among the log's files: where a body stands on its way to its name, without a journal. */
+#define IZO_BODY_NAME "body"
+
 /* A record that is not about an attribute takes no more, in bytes; izo_change_room() checks. */
 #define IZO_LOG_NAMES_MOST SZ_32K
 

@@ -381,6 +381,8 @@ static int izo_log_load(struct izo_log *log, struct fs_context *fc)
 		err = izo_rcvd_load(log);
 	if (!err)
 		err = izo_area_get(log, &log->table, IZO_REPLICAS_NAME, 0);
+	if (!err && !log->journal)
+		err = izo_area_remove(log, IZO_BODY_NAME);
 	if (!err)
 		err = izo_log_find_segments(log, fc);
 	if (!err && list_empty(&log->spare) && log->segments * (u64)log->segment_size < log->limit)

@@ -513,6 +513,48 @@ int izo_lower_prepare_name(const struct izo_name *n, struct dentry **fresh)
 }
 
 /**
+ * izo_lower_replace_name - let one file take another's name where no transaction holds what belongs
+ *	together
+ * @log: the log; its lower directory is locked
+ * @new: lower dentry of the file; both inodes are locked
+ * @n: the name; its directory is locked
+ *
+ * By way of a name among the log's files: the old name always stands for one of the two. What a
+ * crash leaves there goes when the log is opened.
+ *
+ * Return: 0; or a negative errno, with nothing done.
+ */
+int izo_lower_replace_name(struct izo_log *log, struct dentry *new, const struct izo_name *n)
+{
+	const struct qstr q = QSTR_INIT(IZO_BODY_NAME, strlen(IZO_BODY_NAME));
+	struct inode *from = d_inode(log->dir), *dir = d_inode(n->dir);
+	struct dentry *spare = d_alloc(log->dir, &q);
+	int err;
+
+	if (!spare)
+		return -ENOMEM;
+	err = from->i_op->link(new, from, spare);
+	if (!err) {
+		err = from->i_op->rename(&nop_mnt_idmap, from, spare, dir, n->child, 0);
+		if (err)
+			from->i_op->unlink(from, spare);
+		else
+			d_move(spare, n->child);
+	}
+	dput(spare);
+	return err;
+}
+
+/**
+ * izo_lower_drop_fid - a file does not get the identity that it was given
+ * @lower: its lower dentry; it is locked
+ */
+void izo_lower_drop_fid(struct dentry *lower)
+{
+	__vfs_removexattr(&nop_mnt_idmap, lower, IZO_FID_XATTR);
+}
+
+/**
  * izo_lower_take_name - let one file take another's name, within a handle
  * @new: lower dentry of the file; both inodes are locked
  * @n: the name; its directory is locked

@@ -75,6 +75,8 @@ int izo_reint_body(struct izo_step *step);
 int izo_lower_become(struct izo_step *step, struct inode *inode, const struct inode *like);
 int izo_lower_prepare_name(const struct izo_name *n, struct dentry **fresh);
 int izo_lower_take_name(struct dentry *new, const struct izo_name *n, struct dentry *fresh);
+int izo_lower_replace_name(struct izo_log *log, struct dentry *new, const struct izo_name *n);
+void izo_lower_drop_fid(struct dentry *lower);
 int izo_lower_set_fid(struct dentry *lower, const struct izo_fid *fid);
 int izo_lower_set_mtime(const struct inode *inode, const struct timespec64 *mtime);
 void izo_attr_get(const struct izo_kml_attr *a, umode_t type, struct iattr *attr);

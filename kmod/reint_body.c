@@ -187,18 +187,25 @@ static void izo_body_unlock_dirs(struct izo_body *b)
 static void izo_body_lock_lower_dirs(struct izo_body *b)
 {
 	struct super_block *lower_sb = izo_lower_sb(b->step->batch->sb);
+	struct izo_log *log = b->step->batch->log;
 
 	if (b->several)
 		mutex_lock(&lower_sb->s_vfs_rename_mutex);
 	for (unsigned int i = 0; i < b->count; i++)
 		if (izo_is_first_in_dir(b, i))
 			izo_lock_one(izo_lower(d_inode(b->names[i].dir)), lower_sb, b->several);
+	/* where a body passes through; nothing that is shared lies above or below, but the root */
+	if (!log->journal)
+		inode_lock_nested(d_inode(log->dir), I_MUTEX_PARENT2);
 }
 
 static void izo_body_unlock_lower_dirs(struct izo_body *b)
 {
 	struct super_block *lower_sb = izo_lower_sb(b->step->batch->sb);
+	struct izo_log *log = b->step->batch->log;
 
+	if (!log->journal)
+		inode_unlock(d_inode(log->dir));
 	for (unsigned int i = b->count; i--;)
 		if (izo_is_first_in_dir(b, i))
 			inode_unlock(izo_lower(d_inode(b->names[i].dir)));
@@ -330,20 +337,41 @@ static void izo_body_keep_times(struct izo_body *b)
 	}
 }
 
-/* Within the handle: the FID, while it can still fail without harm; then every name. */
+/* Every name; *taken says whether one was, if that fails. */
+static int izo_body_take_each(struct izo_body *b, struct dentry *new, bool *taken)
+{
+	struct izo_log *log = b->step->batch->log;
+	int err = 0;
+
+	*taken = log->journal;
+	for (unsigned int i = 0; i < b->count && !err; i++) {
+		struct izo_body_name *n = &b->names[i];
+
+		if (log->journal)
+			err = izo_lower_take_name(new, &n->lower, n->lower_fresh);
+		else
+			err = izo_lower_replace_name(log, new, &n->lower);
+		*taken |= !err;
+	}
+	return err;
+}
+
+/* Within the handle: the FID, while it can still fail without harm; then the names. */
 static int izo_body_take_names(struct izo_body *b, struct dentry *new)
 {
 	int err = izo_lower_set_fid(new, &b->step->remote.head->object);
+	bool taken;
 
 	if (err)
 		return err;
-	for (unsigned int i = 0; i < b->count && !err; i++)
-		err = izo_lower_take_name(new, &b->names[i].lower, b->names[i].lower_fresh);
-	/* half of it cannot be undone, and must not be committed */
-	if (err)
+	err = izo_body_take_each(b, new, &taken);
+	if (!err)
+		izo_body_keep_times(b);
+	else if (taken)
+		/* half of it cannot be undone, and must not be committed */
 		izo_log_fail(b->step->batch->log, "a body could not be installed", err);
 	else
-		izo_body_keep_times(b);
+		izo_lower_drop_fid(new);
 	return err;
 }
 

@@ -463,6 +463,38 @@ def test_bodies_of_files_without_extents(disk: str, second_disk: str) -> None:
 
 
 @intermezzo_only
+def test_bodies_on_other_caches(disk: str, second_disk: str) -> None:
+    """Without a transaction of ours: all names get the new body there too."""
+    cases: list[tuple[Callable[[str], object], str]] = [
+        (make_xfs, "cache_type=xfs"), (make_btrfs, "cache_type=btrfs"),
+        (lambda device: make_ext4(device, "-O", "^has_journal"), "")]
+    for make, options in (*cases, (lambda device: None, "tmpfs")):
+        make_ext4(disk, "-b", "4096")
+        make(second_disk)
+        ours = (mounted("none", FILESET, "vintermezzo") if options == "tmpfs" else
+                mounted(second_disk, ",".join(filter(None, (FILESET, options)))))
+        with mounted(disk, FILESET) as peer, ours as root:
+            replica = Replica(root, peer)
+            os.chmod(root, 0o755)  # of a tmpfs it is another
+            os.makedirs(f"{peer}/a/b")
+            Path(f"{peer}/a/one").write_bytes(b"old")
+            os.link(f"{peer}/a/one", f"{peer}/a/two")
+            os.link(f"{peer}/a/one", f"{peer}/a/b/three")
+            all_stored(replica.pull())
+            run("chattr", "+i", f"{peer}/a/b")
+            all_stored(replica.pull())
+            Path(f"{peer}/a/one").write_bytes(b"new body")
+            all_stored(replica.pull())
+            trees = [tree(root) for root in (peer, replica.root)]
+            for one in (entry for found in trees for entry in found.values() if entry["type"] == "dir"):
+                one.pop("nlink", 0)  # btrfs does not count
+            equal(differences(*trees), [], options)
+            equal(os.stat(f"{replica.root}/a/one").st_nlink, 3, "links")
+            run("chattr", "-i", f"{peer}/a/b")
+            all_stored(replica.pull())
+
+
+@intermezzo_only
 def test_an_object_whose_identity_finds_no_room_is_not_made(disk: str, second_disk: str) -> None:
     """On a full disk whose inodes have no room for attributes a file could be made, its FID not: nothing is,
     until there is room."""
