@@ -40,6 +40,29 @@ static void izo_file_attach(struct file *file, struct file *lower)
 	file->f_wb_err = filemap_sample_wb_err(file->f_mapping);
 }
 
+/*
+ * From here on the file is not taken away from a writer. One that has lost its names since they
+ * were looked up is not to be written any more: nobody would ever see it.
+ */
+static int izo_begin_writing(struct inode *inode)
+{
+	bool replaced;
+
+	atomic_inc(&izo_i(inode)->writers);
+	/* pairs with izo_body_may_change() */
+	smp_mb__after_atomic();
+	if (likely(!READ_ONCE(izo_i(inode)->replaced)))
+		return 0;
+	/* it may yet come to nothing */
+	inode_lock_shared(inode);
+	replaced = izo_i(inode)->replaced;
+	inode_unlock_shared(inode);
+	if (!replaced)
+		return 0;
+	atomic_dec(&izo_i(inode)->writers);
+	return -ESTALE;
+}
+
 static int izo_open(struct inode *inode, struct file *file)
 {
 	const struct cred *old;
@@ -56,10 +79,13 @@ static int izo_open(struct inode *inode, struct file *file)
 	dput(lower.dentry);
 	if (IS_ERR(lower_file))
 		return PTR_ERR(lower_file);
-	izo_file_attach(file, lower_file);
 	if (file->f_mode & FMODE_WRITE)
-		atomic_inc(&izo_i(inode)->writers);
-	return 0;
+		err = izo_begin_writing(inode);
+	if (err)
+		fput(lower_file);
+	else
+		izo_file_attach(file, lower_file);
+	return err;
 }
 
 static int izo_release(struct inode *inode, struct file *file)

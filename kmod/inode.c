@@ -25,6 +25,7 @@ struct inode *izo_alloc_inode(struct super_block *sb)
 	ii->class = IZO_CLASS_SHARED;
 	ii->below = NULL;
 	atomic_set(&ii->writers, 0);
+	ii->replaced = false;
 	ii->dirty = NULL;
 	memset(&ii->fid, 0, sizeof(ii->fid));
 	ii->fid_known = false;
@@ -209,7 +210,7 @@ static int izo_resize_and_setattr(struct izo_ctx *ctx, struct dentry *dentry, st
  * @dentry: the object, its inode locked
  * @attr: what to change
  *
- * Return: 0 or a negative errno.
+ * Return: 0; -ESTALE for a truncate(2) that came too late for its name; another negative errno.
  */
 int izo_setattr(struct mnt_idmap *idmap, struct dentry *dentry, struct iattr *attr)
 {
@@ -218,6 +219,10 @@ int izo_setattr(struct mnt_idmap *idmap, struct dentry *dentry, struct iattr *at
 
 	if (err)
 		return err;
+	/* by a name that stands for a new file now: the VFS looks it up again */
+	if ((attr->ia_valid & (ATTR_SIZE | ATTR_FILE)) == ATTR_SIZE &&
+	    izo_i(d_inode(dentry))->replaced)
+		return -ESTALE;
 	izo_ctx_local(&ctx, dentry->d_sb);
 	if (attr->ia_valid & ATTR_SIZE)
 		return izo_resize_and_setattr(&ctx, dentry, attr);

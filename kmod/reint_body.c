@@ -317,6 +317,9 @@ static int izo_body_may_change(struct izo_body *b)
 		return IZO_REINT_CLASS;
 	if (izo_is_changing(b->old) || izo_reint_changed(b->step, &key, 1))
 		return IZO_REINT_CHANGED;
+	/* who opens it for writing from now on looks its name up again */
+	WRITE_ONCE(izo_i(b->old)->replaced, true);
+	smp_mb();	/* the mark before the count; pairs with izo_begin_writing() */
 	if (izo_is_being_written(b->old))
 		return IZO_REINT_BUSY;
 	err = break_lease(b->old, O_WRONLY | O_NONBLOCK);
@@ -442,14 +445,12 @@ static void izo_body_settle_inodes(struct izo_body *b)
 		izo_copy_attr(d_inode(b->names[i].dir));
 }
 
-/* The upper directories and both inodes are locked. */
+/* The old body may go. */
 static int izo_body_install(struct izo_body *b)
 {
 	struct izo_ctx ctx;
-	int err = izo_body_may_change(b);
+	int err;
 
-	if (err)
-		return err;
 	izo_ctx_remote(&ctx, b->step);
 	ctx.change.op = IZO_KML_CLOSE;
 	ctx.change.object = b->new;
@@ -479,6 +480,18 @@ static int izo_body_install(struct izo_body *b)
 	return err;
 }
 
+/* The upper directories and both inodes are locked. */
+static int izo_body_replace(struct izo_body *b)
+{
+	int err = izo_body_may_change(b);
+
+	if (!err)
+		err = izo_body_install(b);
+	if (err)
+		WRITE_ONCE(izo_i(b->old)->replaced, false);
+	return err;
+}
+
 /**
  * izo_reint_body - CLOSE: the object gets a new body
  * @step: the operation
@@ -497,7 +510,7 @@ int izo_reint_body(struct izo_step *step)
 	err = izo_body_look_up(b);
 	if (!err) {
 		lock_two_nondirectories(b->old, b->new);
-		err = izo_body_install(b);
+		err = izo_body_replace(b);
 		unlock_two_nondirectories(b->old, b->new);
 	}
 	izo_body_unlock_dirs(b);

@@ -179,6 +179,12 @@ int izo_reint_make(struct izo_step *step)
 	return err;
 }
 
+/* Would somebody who writes the file be left with it alone? The name is its last one. */
+static bool izo_is_writers_last(const struct inode *inode)
+{
+	return S_ISREG(inode->i_mode) && inode->i_nlink == 1 && izo_is_being_written(inode);
+}
+
 /* What vfs_unlink() and vfs_rmdir() do with the victim locked. */
 static int izo_remove_locked(struct izo_step *step, struct izo_spot *s, struct inode *victim)
 {
@@ -193,6 +199,8 @@ static int izo_remove_locked(struct izo_step *step, struct izo_spot *s, struct i
 		return IZO_REINT_MOUNTED;
 	if (izo_is_changing(victim) || izo_reint_changed(step, keys, ARRAY_SIZE(keys)))
 		return IZO_REINT_CHANGED;
+	if (izo_is_writers_last(victim))
+		return IZO_REINT_BUSY;
 	err = S_ISDIR(victim->i_mode) ? 0 : try_break_deleg(victim, NULL);
 	if (err)
 		return err;
@@ -407,6 +415,8 @@ static int izo_move_locked(struct izo_step *step, struct izo_move *m, struct den
 		return IZO_REINT_CLASS;
 	if (izo_move_changed(step, m))
 		return IZO_REINT_CHANGED;
+	if (m->target && !(m->flags & RENAME_EXCHANGE) && izo_is_writers_last(m->target))
+		return IZO_REINT_BUSY;
 	err = izo_break_delegs(m);
 	if (err)
 		return err;

@@ -164,6 +164,7 @@ struct izo_place {
  * @class: set when the inode is read in, never changed (renames across a border are refused)
  * @below: built-in names in this directory, or NULL
  * @writers: open files that can change its body
+ * @replaced: a peer's new body has its names, or is about to get them; changed with it locked
  * @dirty: its place in the LML, or NULL; protected by i_lock
  * @fid: if a peer made it, its FID; else 0: the lower inode says it
  * @fid_known: @fid was looked for
@@ -175,6 +176,7 @@ struct izo_inode {
 	enum izo_class class;
 	const struct izo_place *below;
 	atomic_t writers;
+	bool replaced;
 	struct izo_dirty *dirty;
 	struct izo_fid fid;
 	bool fid_known;

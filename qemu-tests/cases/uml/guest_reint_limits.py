@@ -463,6 +463,55 @@ def test_bodies_of_files_without_extents(disk: str, second_disk: str) -> None:
 
 
 @intermezzo_only
+def test_files_in_use_are_not_removed_under_their_writers(disk: str, second_disk: str) -> None:
+    """A file that is open for writing here and has not been written yet: neither removed nor replaced."""
+    with two(disk, second_disk) as replica:
+        peer, here = replica.peer_root, replica.root
+        for name in ("f", "g", "new"):
+            Path(f"{peer}/{name}").touch()
+        all_stored(replica.pull())
+        for name, change in (("f", lambda: os.unlink(f"{peer}/f")),
+                             ("g", lambda: os.rename(f"{peer}/new", f"{peer}/g"))):
+            writer = os.open(f"{here}/{name}", os.O_WRONLY)
+            change()
+            equal(replica.pull()[-1].code, "busy", name)
+            os.close(writer)
+            all_stored(replica.pull())
+        same(peer, here)
+
+
+@intermezzo_only
+def test_who_opens_a_file_for_writing_gets_the_one_that_has_the_name(disk: str, second_disk: str) -> None:
+    """An open and a truncate that have looked the name up while a new body was on its way to it."""
+    with two(disk, second_disk, forward=True) as replica:
+        Path(f"{replica.peer_root}/f").write_bytes(b"old")
+        all_stored(replica.pull())
+        path = f"{replica.root}/f"
+        for number, use in enumerate((lambda: os.open(path, os.O_WRONLY), lambda: os.truncate(path, 2))):
+            Path(f"{replica.peer_root}/f").write_bytes(b"new %d" % number)
+            op = next_operation(replica)
+            os.sync()
+            submitted: list[Result] = []
+            batch = (replica.root, replica.peer, Log.of_mount(replica.peer_root).epoch, [op.encode()])
+            end = Log.of_mount(replica.root).end_of_committed
+            sender = threading.Thread(target=lambda batch=batch, end=end, said=submitted: said.extend(
+                submit(*batch, forward=True, decided=end)))
+            with going_wrong(LINGER):
+                sender.start()
+                time.sleep(0.01)
+                fd = use()
+                sender.join()
+            equal([r.code for r in submitted], ["applied"], "the body")
+            replica.recno += 1
+            replica.handles[op.record.object] = (submitted[0].ino, submitted[0].generation)
+            drop_bodies(replica)
+            if fd is not None:
+                equal(os.fstat(fd).st_nlink, 1, "the file that was opened")
+                os.close(fd)
+        equal(os.stat(path).st_size, 2, "the file that was cut")
+
+
+@intermezzo_only
 def test_bodies_on_other_caches(disk: str, second_disk: str) -> None:
     """Without a transaction of ours: all names get the new body there too."""
     cases: list[tuple[Callable[[str], object], str]] = [
