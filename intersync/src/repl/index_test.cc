@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "repl/index.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include "repl/test_records.h"
+
+namespace izo::repl {
+namespace {
+
+constexpr Fid kA{.replica = 1, .ino = 11, .generation = 1};
+constexpr Fid kB{.replica = 1, .ino = 12, .generation = 1};
+constexpr Fid kDir{.replica = 1, .ino = 13, .generation = 1};
+
+Index sample() {
+  Index index;
+  index.know(1, Uuid{7});
+  index.apply(make(kml::Op::kMkdir, kDir, in_root("dir")), std::nullopt);
+  index.apply(make(kml::Op::kCreate, kA, in_root("a")), std::nullopt);
+  index.apply(make(kml::Op::kCreate, kB, {kDir, "b"}), std::nullopt);
+  return index;
+}
+
+TEST(Index, FollowsNames) {
+  Index index = sample();
+  index.apply(link(kA, {kDir, "second"}), std::nullopt);
+  EXPECT_EQ(index.find(kA)->names, (std::vector<Name>{in_root("a"), {kDir, "second"}}));
+  index.apply(rename(kB, {kDir, "b"}, in_root("a"), kA), std::nullopt);
+  EXPECT_EQ(index.find(kA)->names, (std::vector<Name>{{kDir, "second"}}));
+  EXPECT_EQ(index.at(in_root("a")), kB);
+  index.apply(unlink(kA, {kDir, "second"}, 0), std::nullopt);
+  EXPECT_EQ(index.find(kA), nullptr);
+  EXPECT_EQ(index.at({kDir, "second"}), std::nullopt);
+}
+
+TEST(Index, ExchangesNames) {
+  Index index = sample();
+  Record record = rename(kA, in_root("a"), {kDir, "b"}, kB);
+  record.flags = IZO_KML_EXCHANGE;
+  index.apply(record, std::nullopt);
+  EXPECT_EQ(index.at(in_root("a")), kB);
+  EXPECT_EQ(index.at({kDir, "b"}), kA);
+}
+
+TEST(Index, KnowsWhatLiesAbove) {
+  Index index = sample();
+  const Fid inner{.replica = 1, .ino = 14, .generation = 1};
+  index.apply(make(kml::Op::kMkdir, inner, {kDir, "inner"}), std::nullopt);
+  EXPECT_EQ(index.above(inner), (std::vector<Fid>{kDir, kml::kRootFid}));
+  EXPECT_TRUE(index.above(kml::kRootFid).empty());
+}
+
+TEST(Index, TakesChangesBack) {
+  Index index = sample();
+  const Index before = index;
+  const std::uint64_t digest = index.digest();
+  index.begin();
+  index.apply(unlink(kA, in_root("a"), 0), std::nullopt);
+  const std::size_t mark = index.mark();
+  index.apply(rename(kB, {kDir, "b"}, in_root("a"), std::nullopt), std::nullopt);
+  index.roll_back(mark);
+  EXPECT_EQ(index.at({kDir, "b"}), kB);
+  EXPECT_EQ(index.find(kA), nullptr);
+  index.roll_back(0);
+  EXPECT_TRUE(index == before);
+  EXPECT_EQ(index.digest(), digest);
+}
+
+TEST(Index, TheDigestIsOfNamesAndMakersNotOfIndices) {
+  const Index index = sample();
+  Index other;
+  other.know(3, Uuid{7});
+  const auto moved = [](Fid fid) {
+    fid.replica = 3;
+    return fid;
+  };
+  // In another order, with other handles.
+  other.apply(make(kml::Op::kCreate, moved(kA), in_root("a")),
+              Handle{.ino = 99, .generation = 5, .result = {}});
+  other.apply(make(kml::Op::kMkdir, moved(kDir), in_root("dir")), std::nullopt);
+  EXPECT_NE(index.digest(), other.digest());
+  other.apply(make(kml::Op::kCreate, moved(kB), {moved(kDir), "b"}), std::nullopt);
+  EXPECT_EQ(index.digest(), other.digest());
+  other.apply(rename(moved(kB), {moved(kDir), "b"}, in_root("b"), std::nullopt), std::nullopt);
+  EXPECT_NE(index.digest(), other.digest());
+}
+
+TEST(Index, AReferenceHasAHintThatTheKernelCanUse) {
+  const Index index = sample();
+  EXPECT_TRUE(index.ref(kml::kRootFid).root);
+  const Ref file = index.ref(kB);
+  EXPECT_EQ(file.handle.ino, 12U);
+  EXPECT_EQ(file.parent.ino, 13U);
+  EXPECT_EQ(file.name, "b");
+  EXPECT_TRUE(index.ref(kA).parent_is_root);
+  EXPECT_EQ(index.ref(Fid{.replica = 1, .ino = 50, .generation = 1}).handle.ino, 0U);
+}
+
+}  // namespace
+}  // namespace izo::repl

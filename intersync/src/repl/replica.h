@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: GPL-2.0
+// What the engine needs of a replica: the kernel's file system in the daemon, a model in the
+// simulation. FIDs in here have the replica's own indices, but where a peer's are named.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kml/record.h"
+#include "kml/tables.h"
+
+namespace izo::repl {
+
+using kml::Fid;
+using kml::Record;
+using kml::Uuid;
+
+/// A name in a directory.
+struct Name {
+  Fid dir;
+  std::string name;
+
+  auto operator<=>(const Name&) const = default;
+};
+
+/// An inode: by its number and generation; or what the operation `result` of the batch makes.
+struct Handle {
+  std::uint64_t ino = 0;
+  std::uint32_t generation = 0;
+  std::optional<std::uint32_t> result;
+
+  bool operator==(const Handle&) const = default;
+};
+
+/// How far a peer's log has been applied.
+struct Received {
+  std::uint64_t epoch = 0;
+  std::uint64_t recno = 0;
+  std::uint64_t offset = 0;
+
+  bool operator==(const Received&) const = default;
+};
+
+/// A whole body that is ready to be installed or sent; whose it is, its maker knows.
+class Body {
+ public:
+  Body() = default;
+  Body(const Body&) = delete;
+  Body& operator=(const Body&) = delete;
+  virtual ~Body() = default;
+};
+
+/// An object for an operation: none (handle.ino 0 and no result), the root, or a handle with a
+/// name by which it can be found.
+struct Ref {
+  bool root = false;
+  Handle handle;
+  bool parent_is_root = false;
+  Handle parent;
+  std::string name;
+};
+
+/// What became of a record when it was not applied. Stored with the position; above IZO_REINT_*.
+enum class Passed : std::uint32_t {
+  kEcho = 256,        ///< It was made here.
+  kSuperseded = 257,  ///< A later record has what it says.
+  kGone = 258,        ///< Its object was removed here.
+  kAlready = 259,     ///< It is so here.
+  kConflict = 260,    ///< It lost; its body, if it has one, was kept as a copy.
+  kNotHere = 261,     ///< This machine's own name, or something is mounted there.
+  kRefused = 262,     ///< The cache cannot take it.
+};
+
+/// One record with what it is about here.
+struct Operation {
+  Record record;  ///< Replica indices are this replica's; number, offset and epoch the peer's.
+  std::optional<Passed> skip;
+  Ref object;
+  Ref dir;
+  Ref to;
+  Ref replaced;
+  std::shared_ptr<Body> body;  ///< Of a CLOSE.
+  std::vector<Ref> names;      ///< Of a CLOSE: a directory and a name in it, each.
+};
+
+/// What the kernel said of an operation: IZO_REINT_* and more.
+struct Result {
+  std::uint32_t code = 0;
+  int error = 0;
+  Handle handle;
+  std::uint64_t recno = 0;
+
+  /// Is its outcome stored?
+  [[nodiscard]] bool stored() const { return code < 16; }
+};
+
+struct Batch {
+  Uuid peer{};
+  std::uint64_t epoch = 0;
+  bool forward = false;
+  std::uint64_t decided = 0;  ///< Offset in our log.
+  std::vector<Operation> operations;
+};
+
+/// An object as a walk of the tree finds it.
+struct Found {
+  Fid fid;
+  Handle handle;
+  std::uint32_t mode = 0;
+  Name name;
+};
+
+/// The tree, its log and the positions of one fileset. Functions throw izo::Error (SysError) if the
+/// file system fails.
+class Replica {
+ public:
+  Replica() = default;
+  Replica(const Replica&) = delete;
+  Replica& operator=(const Replica&) = delete;
+  virtual ~Replica() = default;
+
+  struct State {
+    Uuid replica{};
+    std::vector<Uuid> table;  ///< Replica with index K + 1 at K.
+    std::uint16_t self = 0;
+    std::uint64_t epoch = 0;
+    std::uint64_t first = 0;        ///< Offset of the oldest record.
+    std::uint64_t first_recno = 0;  ///< Its number.
+    std::uint64_t end = 0;          ///< Offset behind the newest record, on the medium or not.
+  };
+  virtual State state() = 0;
+
+  /// Brings the log onto the medium.
+  virtual void commit() = 0;
+
+  struct Records {
+    std::vector<Record> records;
+    std::uint64_t next = 0;  ///< Offset of what comes behind them.
+  };
+  /// Records of our log that are on the medium, from `offset` on, some.
+  virtual Records read(std::uint64_t offset) = 0;
+
+  /// Our index of a replica, which is made known if it is not.
+  virtual std::uint16_t index_of(const Uuid& replica) = 0;
+
+  virtual std::optional<Received> received(const Uuid& peer) = 0;
+  virtual void set_received(const Uuid& peer, const Received& position) = 0;
+
+  /// As IZO_IOC_REINT: results of what was done, and of the one that ended the batch.
+  virtual std::vector<Result> apply(const Batch& batch) = 0;
+
+  /// Calls for every object and name, directories before what is in them, the root not.
+  virtual void walk(const std::function<void(const Found&)>& visit) = 0;
+
+  /// Is the file's body being changed, or was it and its CLOSE is not written yet?
+  virtual bool is_dirty(const Handle& handle) = 0;
+
+  /// The body as it is; null if the name does not stand for that file any more.
+  virtual std::shared_ptr<Body> read_body(const Name& name, const Handle& handle) = 0;
+
+  // Changes like anybody's, recorded in our log; for what does not fit. They do nothing, and say
+  // false, if the name does not stand for the object `what` any more.
+
+  enum class Kept {
+    kDone,   ///< Or done before: a file of that name has that body.
+    kTaken,  ///< The name stands for something else.
+    kNot,    ///< The directory is not there.
+  };
+  /// A new file with that body, and owner, mode and time of the file `like`, if that is there.
+  virtual Kept keep_copy(const Name& name, const Body& body, const Name& like) = 0;
+  /// Gives an object another name; false also if that is taken.
+  virtual bool move(const Handle& what, const Name& from, const Name& to) = 0;
+  /// Gives a file one more name; false as move().
+  virtual bool add_name(const Handle& what, const Name& from, const Name& to) = 0;
+  /// Removes a name; of a directory, if that is empty.
+  virtual bool remove(const Handle& what, const Name& name) = 0;
+  /// Sets owner and mode to what they are, so that everybody learns of them.
+  virtual bool touch_attributes(const Handle& what, const Name& name) = 0;
+  /// Names in a directory.
+  virtual std::vector<std::string> list(const Fid& dir) = 0;
+};
+
+}  // namespace izo::repl
