@@ -1,0 +1,392 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "repl/client.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <set>
+
+#include "base/error.h"
+
+namespace izo::repl {
+
+using kml::Op;
+
+namespace {
+
+/// Records of one Push, and CLOSEs of one Fetch.
+constexpr std::size_t kMost = 256;
+/// Records that wait to be applied; beyond it no more are pulled.
+constexpr std::size_t kQueue = 4096;
+
+}  // namespace
+
+Client::Client(Replica& replica)
+    : replica_(replica),
+      tree_(replica, Yields::kOccupant, [this](const Record& record) { on_own(record); }) {}
+
+void Client::on_own(const Record& record) {
+  if (std::optional<Name> name = name_made(record)) {
+    sent_names_.insert_or_assign(record.recno, *std::move(name));
+  }
+  moves_.add(record);
+  moves_.claim(record);
+  if (record.recno > accepted_.recno) {
+    pending_history_.add(record, access_of(record, tree_.index()));
+    pending_.push_back(record);
+  }
+}
+
+void Client::accept(const Received& accepted) {
+  accepted_ = accepted;
+  while (!pending_.empty() && pending_.front().recno <= accepted.recno) {
+    pending_.pop_front();
+  }
+  pending_history_.forget(accepted.recno);
+}
+
+std::optional<Request> Client::next() {
+  tree_.catch_up();
+  if (!connected_) {
+    if (asking_) {
+      return std::nullopt;
+    }
+    asking_ = true;
+    const Replica::State state = replica_.state();
+    return Hello{.replica = state.replica, .epoch = state.epoch, .table = state.table};
+  }
+  apply_queue();
+  if (!asking_) {
+    std::optional<Request> request = fetch();
+    if (!request) {
+      request = push();
+    }
+    if (!request && differs_ && is_even()) {
+      request = List{.offset = next_};
+    }
+    if (request) {
+      asking_ = true;
+      return request;
+    }
+  }
+  if (!pulling_ && queue_.size() < kQueue) {
+    pulling_ = true;
+    return Pull{.replica = replica_.state().replica,
+                .epoch = server_.epoch,
+                .offset = next_,
+                .recno = queue_.empty()
+                             ? replica_.received(server_.replica).value_or(Received{}).recno
+                             : queue_.back().recno};
+  }
+  return std::nullopt;
+}
+
+void Client::apply_queue() {
+  waiting_.clear();
+  while (!queue_.empty()) {
+    // Up to the first body that has not come.
+    std::vector<Record> ready;
+    for (const Record& record : queue_) {
+      if (record.op == Op::kClose && record.origin != tree_.self() &&
+          !bodies_.contains(record.recno)) {
+        break;
+      }
+      ready.push_back(record);
+      if (ready.size() == kMost) {
+        break;
+      }
+    }
+    if (ready.empty()) {
+      return;
+    }
+    const Tree::Progress progress =
+        tree_.apply(server_.replica, server_.epoch, false, ready,
+                    [this](const Record& record) { return decide(record); });
+    for (std::size_t i = 0; i < progress.stored; i++) {
+      bodies_.erase(queue_.front().recno);
+      queue_.pop_front();
+    }
+    if (!progress.blocked.empty()) {
+      waiting_ = progress.blocked;
+      return;
+    }
+  }
+}
+
+std::optional<Request> Client::fetch() {
+  Fetch out;
+  for (const Record& record : queue_) {
+    if (record.op != Op::kClose || record.origin == tree_.self() ||
+        bodies_.contains(record.recno)) {
+      continue;
+    }
+    const std::optional<Fid> theirs = server_.translation.back(record.object);
+    if (!theirs) {
+      throw Error("the server's log names an object of a replica that its table does not have");
+    }
+    out.items.push_back({.fid = *theirs, .recno = record.recno});
+    if (out.items.size() == kMost) {
+      break;
+    }
+  }
+  return out.items.empty() ? std::nullopt : std::optional<Request>(std::move(out));
+}
+
+std::optional<Request> Client::push() {
+  if (pending_.empty()) {
+    return std::nullopt;
+  }
+  const Replica::State state = replica_.state();
+  Push out{.replica = state.replica,
+           .epoch = state.epoch,
+           .table = state.table,
+           .records = {},
+           .bodies = {}};
+  // Only the last CLOSE of a body brings it.
+  std::set<Fid> closed;
+  const auto end = pending_.begin() + static_cast<std::ptrdiff_t>(std::min(pending_.size(), kMost));
+  out.records.assign(pending_.begin(), end);
+  out.bodies.resize(out.records.size());
+  for (std::size_t i = out.records.size(); i-- > 0;) {
+    const Record& record = out.records[i];
+    if (record.op != Op::kClose || !closed.insert(record.object).second) {
+      continue;
+    }
+    std::optional<std::shared_ptr<Body>> body = tree_.read_body(record.object);
+    if (body) {
+      out.bodies[i] = *std::move(body);
+    } else {
+      // No further than to the record before.
+      out.records.resize(i);
+      out.bodies.resize(i);
+    }
+  }
+  if (out.records.empty()) {
+    return std::nullopt;
+  }
+  return out;
+}
+
+Tree::Decision Client::decide(const Record& record) {
+  if (record.origin == tree_.self()) {
+    return decide_echo(record);
+  }
+  // Numbers of pending records all count as not seen; nobody has the origin 0.
+  if (pending_history_.conflicts(access_of(record, tree_.index()), 0, 0)) {
+    return Blocked{"changes of this replica go to the server first"};
+  }
+  std::variant<Record, Passed, First> fitted = tree_.fit(record, moves_);
+  if (auto* first = std::get_if<First>(&fitted)) {
+    return std::move(*first);
+  }
+  if (const auto* passed = std::get_if<Passed>(&fitted)) {
+    return *passed;
+  }
+  Operation out = operation_for(std::get<Record>(std::move(fitted)), tree_.index());
+  if (record.op == Op::kClose) {
+    out.body = bodies_[record.recno];
+    if (!out.body) {
+      return Passed::kSuperseded;
+    }
+  }
+  return out;
+}
+
+Tree::Decision Client::decide_echo(const Record& record) {
+  const auto sent = sent_names_.find(record.origin_recno);
+  const std::optional<Name> came = name_made(record);
+  if (sent == sent_names_.end() || !came || sent->second == *came ||
+      !tree_.index().has_name(record.object, sent->second)) {
+    forget_echoed(record.origin_recno);
+    return Passed::kEcho;
+  }
+  // The server gave it another name.
+  const std::optional<Fid> there = tree_.index().at(*came);
+  return First{.action =
+                   [this, from = sent->second, to = *came, there, fid = record.object] {
+                     if (there && *there != fid) {
+                       tree_.repair(MoveAway{
+                           .fid = *there, .from = to, .to = tree_.name_for_loser(to, *there, 0)});
+                     }
+                     tree_.repair(MoveAway{.fid = fid, .from = from, .to = to});
+                     return true;
+                   },
+               .then = Passed::kEcho};
+}
+
+void Client::on(const Request& request, Response response) {
+  (std::holds_alternative<Pull>(request) ? pulling_ : asking_) = false;
+  if (const auto* refusal = std::get_if<Refusal>(&response)) {
+    throw Error("the server refuses: " + refusal->why);
+  }
+  if (const auto* welcome = std::get_if<Welcome>(&response)) {
+    on_welcome(*welcome);
+  } else if (const auto* pulled = std::get_if<Pulled>(&response)) {
+    on_pulled(*pulled);
+  } else if (const auto* listed = std::get_if<Listed>(&response)) {
+    compare(*listed);
+  } else if (const auto* fetched = std::get_if<Fetched>(&response)) {
+    on_fetched(std::get<Fetch>(request), *fetched);
+  } else {
+    const auto& pushed = std::get<Pushed>(response);
+    accept(pushed.accepted);
+    if (!pushed.stopped.empty()) {
+      waiting_ = pushed.stopped;
+    }
+  }
+}
+
+void Client::on_failure() {
+  connected_ = pulling_ = asking_ = false;
+  queue_.clear();
+  bodies_.clear();
+}
+
+void Client::on_welcome(const Welcome& welcome) {
+  const std::optional<Received> had = replica_.received(welcome.replica);
+  if (had && had->epoch != 0 && had->epoch != welcome.epoch) {
+    throw Error("the server's log has begun anew: this replica cannot go on from what it has");
+  }
+  Received at = had.value_or(Received{});
+  if (at.epoch == 0) {
+    if (welcome.first_recno > 1) {
+      throw Error("the server does not have the beginning of its log any more");
+    }
+    at = {.epoch = welcome.epoch, .recno = 0, .offset = welcome.first};
+    replica_.set_received(welcome.replica, at);
+  }
+  server_ = {.replica = welcome.replica,
+             .epoch = welcome.epoch,
+             .translation = Translation::from(welcome.table, replica_)};
+  next_ = std::max(at.offset, welcome.first);
+  accept(welcome.accepted);
+  connected_ = first_pull_ = true;
+  pulled_something_ = true;
+}
+
+void Client::forget_echoed(std::uint64_t recno) {
+  moves_.forget(recno);
+  sent_names_.erase(sent_names_.begin(), sent_names_.upper_bound(recno));
+}
+
+void Client::on_pulled(const Pulled& pulled) {
+  server_.translation = Translation::from(pulled.table, replica_);
+  tree_.know_replicas();
+  if (std::exchange(first_pull_, false)) {
+    forget_echoed(pulled.echoed);
+  }
+  const std::uint64_t had = replica_.received(server_.replica).value_or(Received{}).recno;
+  for (const Record& record : pulled.records) {
+    std::optional<Record> ours = server_.translation(record);
+    if (!ours) {
+      throw Error("the server's log names a replica that its table does not have");
+    }
+    const std::uint64_t due = queue_.empty() ? had + 1 : queue_.back().recno + 1;
+    if (ours->recno < due) {
+      continue;
+    }
+    if (ours->recno != due) {
+      throw Error("the server's log goes on with record " + std::to_string(ours->recno) +
+                  " where " + std::to_string(due) + " is due");
+    }
+    queue_.push_back(*std::move(ours));
+  }
+  next_ = pulled.next;
+  pulled_something_ = !pulled.records.empty();
+  if (pulled.digest && is_even()) {
+    differs_ = *pulled.digest != tree_.index().digest();
+  }
+}
+
+bool Client::is_even() {
+  tree_.catch_up();
+  return queue_.empty() && pending_.empty() && tree_.is_current();
+}
+
+/// Gives every object the names that it has on the server. Changes of our own, and so pushed:
+/// there, they are so already.
+void Client::compare(const Listed& listed) {
+  // The next Pull that finds the end of the log tells again whether they differ.
+  differs_ = false;
+  pulled_something_ = true;
+  if (!listed.is_current || !is_even()) {
+    return;
+  }
+  std::map<Name, Fid> theirs;
+  std::set<Fid> there;
+  for (const Listed::Entry& entry : listed.entries) {
+    if (!server_.translation.knows(entry.fid.replica) ||
+        !server_.translation.knows(entry.name.dir.replica)) {
+      throw Error("the server's tree names a replica that its table does not have");
+    }
+    const Fid fid = server_.translation(entry.fid);
+    theirs.emplace(Name{.dir = server_.translation(entry.name.dir), .name = entry.name.name}, fid);
+    there.insert(fid);
+  }
+  make_even(theirs, there);
+}
+
+void Client::make_even(const std::map<Name, Fid>& theirs, const std::set<Fid>& there) {
+  const Index& index = tree_.index();
+  const auto is_right = [&](const Name& name, const Fid& fid) {
+    const auto found = theirs.find(name);
+    return found != theirs.end() && found->second == fid;
+  };
+  // A name may become free, and a directory be there, only by an earlier change.
+  for (bool any = true; any;) {
+    any = false;
+    for (const auto& [name, fid] : theirs) {
+      if (!index.has_name(fid, name) && index.find(fid) != nullptr &&
+          index.has_directory(name.dir)) {
+        any = give_name(name, fid, is_right) || any;
+      }
+    }
+  }
+  std::vector<std::pair<Name, Fid>> extra;
+  for (const auto& [name, fid] : index.names()) {
+    if (!is_right(name, fid)) {
+      extra.emplace_back(name, fid);
+    }
+  }
+  for (const auto& [name, fid] : extra) {
+    if (!there.contains(fid)) {
+      tree_.repair(DropName{.fid = fid, .name = name});
+    } else if (const Object* object = index.find(fid)) {
+      replica_.remove(object->handle, name);
+    }
+    tree_.catch_up_all();
+  }
+}
+
+bool Client::give_name(const Name& name, const Fid& fid,
+                       const std::function<bool(const Name&, const Fid&)>& is_right) {
+  if (const std::optional<Fid> taken = tree_.index().at(name)) {
+    tree_.repair(MoveAway{
+        .fid = *taken, .from = name, .to = tree_.name_for_loser(name, *taken, ++repairs_)});
+    tree_.catch_up_all();
+  }
+  const Object* object = tree_.index().find(fid);
+  if (object == nullptr) {
+    return false;
+  }
+  const std::vector<Name>& names = object->names;
+  const auto wrong = std::find_if(names.begin(), names.end(),
+                                  [&](const Name& one) { return !is_right(one, fid); });
+  const bool done = wrong != names.end() ? replica_.move(object->handle, *wrong, name)
+                                         : replica_.add_name(object->handle, names.front(), name);
+  return tree_.catch_up_all() && done;
+}
+
+void Client::on_fetched(const Fetch& fetch, const Fetched& fetched) {
+  if (fetched.bodies.size() != fetch.items.size()) {
+    throw Error("the server sent " + std::to_string(fetched.bodies.size()) + " bodies for " +
+                std::to_string(fetch.items.size()));
+  }
+  for (std::size_t i = 0; i < fetch.items.size(); i++) {
+    if (fetched.bodies[i]) {
+      bodies_[fetch.items[i].recno] = *fetched.bodies[i];
+    }
+  }
+}
+
+}  // namespace izo::repl

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: GPL-2.0
+// What client and server tell each other. The client asks, the server answers; how it is sent is
+// proto/'s. FIDs and origins have the sender's indices, but in Fetch and
+// Listed: the server's.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "repl/replica.h"
+
+namespace izo::repl {
+
+/// Who the client is.
+struct Hello {
+  Uuid replica{};
+  std::uint64_t epoch = 0;  ///< Of its log.
+  std::vector<Uuid> table;
+};
+
+struct Welcome {
+  Uuid replica{};
+  std::uint64_t epoch = 0;
+  std::vector<Uuid> table;
+  std::uint64_t first = 0;        ///< Offset of the oldest record of the server's log.
+  std::uint64_t first_recno = 0;  ///< Its number.
+  Received accepted;              ///< How far the client's log has been applied on the server.
+};
+
+/// Records of the server's log from an offset on.
+struct Pull {
+  Uuid replica{};  ///< The client.
+  std::uint64_t epoch = 0;
+  std::uint64_t offset = 0;
+  std::uint64_t recno = 0;  ///< Number of the last record before that offset.
+};
+
+struct Pulled {
+  std::vector<Record> records;  ///< None: there are no more yet.
+  std::uint64_t next = 0;       ///< Offset to go on from.
+  std::vector<Uuid> table;      ///< The server's, as it is now.
+  /// Of the server's names, if what was asked for is the end of its log and nothing comes behind.
+  std::optional<std::uint64_t> digest;
+  std::uint64_t echoed = 0;  ///< The last of the client's own records that is not behind `recno`.
+};
+
+/// All names of the server's tree, as they are at an offset that is the end of its log.
+struct List {
+  std::uint64_t offset = 0;
+};
+
+struct Listed {
+  struct Entry {
+    Name name;
+    Fid fid;
+  };
+  bool is_current = false;  ///< Else the log has grown meanwhile, and there are no entries.
+  std::vector<Entry> entries;
+};
+
+/// Bodies as of a CLOSE each, or newer.
+struct Fetch {
+  struct Item {
+    Fid fid;
+    std::uint64_t recno = 0;
+  };
+  std::vector<Item> items;
+};
+
+struct Fetched {
+  /// Null: the body is changing, or has changed, and a later CLOSE says so; or the file is gone.
+  /// Nullopt: ask again.
+  std::vector<std::optional<std::shared_ptr<Body>>> bodies;
+};
+
+/// Records of the client's log, one after the other.
+struct Push {
+  Uuid replica{};
+  std::uint64_t epoch = 0;
+  std::vector<Uuid> table;
+  std::vector<Record> records;
+  /// Of each record; null but of a CLOSE, and of one that a later record supersedes.
+  std::vector<std::shared_ptr<Body>> bodies;
+};
+
+struct Pushed {
+  Received accepted;
+  std::string stopped;  ///< Why not all of them were; empty: they were, or the client shall go on.
+};
+
+/// The request cannot be served: the client does not belong here.
+struct Refusal {
+  std::string why;
+};
+
+using Request = std::variant<Hello, Pull, List, Fetch, Push>;
+using Response = std::variant<Welcome, Pulled, Listed, Fetched, Pushed, Refusal>;
+
+}  // namespace izo::repl

@@ -1,0 +1,760 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "repl/model_replica.h"
+
+#include <linux/intermezzo_reint.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <sstream>
+
+#include "base/error.h"
+
+namespace izo::repl {
+
+using kml::kRootFid;
+using kml::Op;
+
+namespace {
+
+constexpr std::uint64_t kRoot = 2;
+constexpr std::uint64_t kRecord = 128;
+constexpr std::uint64_t kEpoch = 7;
+
+std::uint64_t offset_of(std::uint64_t recno) {
+  return 120 + (recno - 1) * kRecord;
+}
+
+}  // namespace
+
+ModelReplica::ModelReplica(std::uint8_t number, bool server) : server_(server) {
+  self_[0] = number;
+  // Tables differ, as they do between real replicas.
+  for (unsigned other = 0; other < number % 3U; other++) {
+    disk_.table.push_back(Uuid{static_cast<std::uint8_t>(100 + other)});
+  }
+  disk_.table.push_back(self_);
+  disk_.inodes[kRoot] = {.generation = 1,
+                         .fid = kRootFid,
+                         .mode = S_IFDIR | 0755,
+                         .nlink = 2,
+                         .text = {},
+                         .xattrs = {},
+                         .entries = {}};
+  disk_.next_ino = 10 + number;
+  committed_ = disk_;
+}
+
+Replica::State ModelReplica::state() {
+  return {.replica = self_,
+          .table = disk_.table,
+          .self = index_of(self_),
+          .epoch = kEpoch,
+          .first = 120,
+          .first_recno = 1,
+          .end = offset_of(disk_.log.size() + 1)};
+}
+
+void ModelReplica::commit() {
+  committed_ = disk_;
+}
+
+Replica::Records ModelReplica::read(std::uint64_t offset) {
+  Records out;
+  out.next = offset;
+  while (out.records.size() < 20) {
+    const std::size_t number = (out.next - 120) / kRecord;
+    if (number >= committed_.log.size()) {
+      break;
+    }
+    out.records.push_back(committed_.log[number]);
+    out.next += kRecord;
+  }
+  return out;
+}
+
+std::uint16_t ModelReplica::index_of(const Uuid& replica) {
+  auto found = std::find(disk_.table.begin(), disk_.table.end(), replica);
+  if (found == disk_.table.end()) {
+    disk_.table.push_back(replica);
+    committed_.table.push_back(replica);
+    found = std::prev(disk_.table.end());
+  }
+  return static_cast<std::uint16_t>(found - disk_.table.begin() + 1);
+}
+
+std::optional<Received> ModelReplica::received(const Uuid& peer) {
+  const auto found = disk_.received.find(peer);
+  return found != disk_.received.end() ? std::optional(found->second) : std::nullopt;
+}
+
+void ModelReplica::set_received(const Uuid& peer, const Received& position) {
+  disk_.received[peer] = position;
+  commit();
+}
+
+std::uint64_t ModelReplica::ino_of(const Fid& fid) const {
+  for (const auto& [ino, inode] : disk_.inodes) {
+    if (inode.fid == fid) {
+      return ino;
+    }
+  }
+  return 0;
+}
+
+std::uint64_t ModelReplica::at(const Place& place) const {
+  const auto dir = disk_.inodes.find(place.dir);
+  if (dir == disk_.inodes.end()) {
+    return 0;
+  }
+  const auto found = dir->second.entries.find(place.name);
+  return found != dir->second.entries.end() ? found->second : 0;
+}
+
+kml::Place ModelReplica::place_of(const Place& place) {
+  return {.dir = inode(place.dir).fid, .mtime = {}, .name = place.name};
+}
+
+bool ModelReplica::stands_for(const Place& place, const Handle& what) const {
+  const auto found = disk_.inodes.find(what.ino);
+  return place.dir != 0 && at(place) == what.ino && found != disk_.inodes.end() &&
+         found->second.generation == what.generation;
+}
+
+bool ModelReplica::is_within(std::uint64_t dir, std::uint64_t above) const {
+  if (dir == above) {
+    return true;
+  }
+  for (const auto& [name, ino] : disk_.inodes.at(above).entries) {
+    if (S_ISDIR(disk_.inodes.at(ino).mode) && is_within(dir, ino)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+Record& ModelReplica::log(Op op, std::uint64_t ino, std::uint32_t aspects) {
+  Record record;
+  record.op = op;
+  record.length = kRecord;
+  record.origin = index_of(self_);
+  record.recno = disk_.log.size() + 1;
+  record.origin_recno = record.recno;
+  record.offset = offset_of(record.recno);
+  record.epoch = kEpoch;
+  record.aspects = aspects;
+  record.object = inode(ino).fid;
+  record.nlink = inode(ino).nlink;
+  if (!server_) {
+    for (const auto& [peer, position] : disk_.received) {
+      record.seen = position.recno;
+    }
+  }
+  disk_.log.push_back(std::move(record));
+  return disk_.log.back();
+}
+
+void ModelReplica::give(std::uint64_t ino, const Place& place) {
+  inode(place.dir).entries[place.name] = ino;
+  if (!S_ISDIR(inode(ino).mode)) {
+    inode(ino).nlink++;
+  }
+}
+
+void ModelReplica::take(const Place& place, bool by_user) {
+  const std::uint64_t ino = at(place);
+  inode(place.dir).entries.erase(place.name);
+  inode(ino).nlink = S_ISDIR(inode(ino).mode) ? 0 : inode(ino).nlink - 1;
+  drop(ino, by_user);
+}
+
+void ModelReplica::drop(std::uint64_t ino, bool by_user) {
+  if (inode(ino).nlink != 0) {
+    return;
+  }
+  if (by_user && S_ISREG(inode(ino).mode)) {
+    discarded.insert(inode(ino).text);
+  }
+  disk_.inodes.erase(ino);
+}
+
+bool ModelReplica::make(Op op, const Place& place, std::uint32_t permissions) {
+  if (at(place) != 0) {
+    return false;
+  }
+  const std::uint64_t ino = disk_.next_ino++;
+  const std::uint32_t type = op == Op::kMkdir ? S_IFDIR : op == Op::kSymlink ? S_IFLNK : S_IFREG;
+  disk_.inodes[ino] = {.generation = static_cast<std::uint32_t>(ino * 3 + 1),
+                       .fid = {},
+                       .mode = type | permissions,
+                       .nlink = op == Op::kMkdir ? 2U : 0U,
+                       .text = {},
+                       .xattrs = {},
+                       .entries = {}};
+  inode(ino).fid = {.replica = index_of(self_), .ino = ino, .generation = inode(ino).generation};
+  give(ino, place);
+  Record& record = log(op, ino, IZO_ASPECT_EXISTENCE | IZO_ASPECT_ATTR | IZO_ASPECT_LINK);
+  record.place = place_of(place);
+  record.attr = kml::Attr{.valid = IZO_ATTR_MODE | IZO_ATTR_UID, .mode = type | permissions};
+  if (op == Op::kSymlink) {
+    record.target = "target";
+  }
+  return true;
+}
+
+bool ModelReplica::link(std::uint64_t ino, const Place& place) {
+  if (at(place) != 0 || S_ISDIR(inode(ino).mode)) {
+    return false;
+  }
+  give(ino, place);
+  log(Op::kLink, ino, IZO_ASPECT_LINK).place = place_of(place);
+  return true;
+}
+
+bool ModelReplica::unlink(const Place& place) {
+  const std::uint64_t ino = at(place);
+  if (ino == 0 || !inode(ino).entries.empty()) {
+    return false;
+  }
+  const bool directory = S_ISDIR(inode(ino).mode);
+  Record& record = log(directory ? Op::kRmdir : Op::kUnlink, ino, IZO_ASPECT_LINK);
+  record.place = place_of(place);
+  record.nlink = directory ? 0 : record.nlink - 1;
+  take(place, true);
+  return true;
+}
+
+bool ModelReplica::rename(const Place& from, const Place& to, bool exchange) {
+  const std::uint64_t ino = at(from);
+  const std::uint64_t target = at(to);
+  if (ino == 0 || ino == target || (exchange && target == 0)) {
+    return false;
+  }
+  const bool directory = S_ISDIR(inode(ino).mode);
+  if (directory && is_within(to.dir, ino)) {
+    return false;
+  }
+  if (target != 0) {
+    if (exchange && S_ISDIR(inode(target).mode) && is_within(from.dir, target)) {
+      return false;
+    }
+    if (!exchange && (directory != S_ISDIR(inode(target).mode) || !inode(target).entries.empty())) {
+      return false;
+    }
+  }
+  Record& record = log(Op::kRename, ino, IZO_ASPECT_LINK);
+  record.place = place_of(from);
+  record.to = place_of(to);
+  if (exchange) {
+    record.flags = IZO_KML_EXCHANGE;
+    record.replaced =
+        kml::Other{.fid = inode(target).fid, .nlink = inode(target).nlink, .mtime = {}};
+    inode(from.dir).entries[from.name] = target;
+    inode(to.dir).entries[to.name] = ino;
+    return true;
+  }
+  if (target != 0) {
+    record.replaced = kml::Other{.fid = inode(target).fid,
+                                 .nlink = S_ISDIR(inode(target).mode) ? 0 : inode(target).nlink - 1,
+                                 .mtime = {}};
+    take(to, true);
+  }
+  inode(from.dir).entries.erase(from.name);
+  inode(to.dir).entries[to.name] = ino;
+  return true;
+}
+
+bool ModelReplica::chmod(std::uint64_t ino, std::uint32_t permissions) {
+  inode(ino).mode = (inode(ino).mode & S_IFMT) | permissions;
+  log(Op::kSetattr, ino, IZO_ASPECT_ATTR).attr =
+      kml::Attr{.valid = IZO_ATTR_MODE, .mode = inode(ino).mode};
+  return true;
+}
+
+bool ModelReplica::chown(std::uint64_t ino, std::uint32_t uid) {
+  inode(ino).uid = uid;
+  log(Op::kSetattr, ino, IZO_ASPECT_ATTR).attr = kml::Attr{.valid = IZO_ATTR_UID, .uid = uid};
+  return true;
+}
+
+bool ModelReplica::setxattr(std::uint64_t ino, const std::string& name, const std::string& value) {
+  inode(ino).xattrs[name] = value;
+  log(Op::kSetxattr, ino, IZO_ASPECT_XATTR).xattrs = {{.name = name, .value = value}};
+  return true;
+}
+
+bool ModelReplica::removexattr(std::uint64_t ino, const std::string& name) {
+  if (inode(ino).xattrs.erase(name) == 0) {
+    return false;
+  }
+  log(Op::kRemovexattr, ino, IZO_ASPECT_XATTR).xattrs = {{.name = name, .value = {}}};
+  return true;
+}
+
+bool ModelReplica::begin_write(std::uint64_t ino, const std::string& text) {
+  Inode& file = inode(ino);
+  if (!S_ISREG(file.mode)) {
+    return false;
+  }
+  if (!file.dirty) {
+    file.dirty = true;
+    file.seen = 0;
+    for (const auto& [peer, position] : disk_.received) {
+      file.seen = server_ ? 0 : position.recno;
+    }
+  }
+  discarded.insert(file.text);
+  file.text = text;
+  return true;
+}
+
+void ModelReplica::end_write(std::uint64_t ino) {
+  const auto found = disk_.inodes.find(ino);
+  if (found == disk_.inodes.end() || !found->second.dirty) {
+    return;
+  }
+  Record& record = log(Op::kClose, ino, IZO_ASPECT_BODY);
+  record.flags = IZO_KML_WHOLE;
+  record.seen = found->second.seen;
+  found->second.dirty = false;
+  found->second.closed = record.recno;
+}
+
+void ModelReplica::cut_power() {
+  disk_ = committed_;
+  for (const std::uint64_t ino : dirty()) {
+    end_write(ino);
+  }
+  commit();
+}
+
+std::vector<std::uint64_t> ModelReplica::inodes() const {
+  std::vector<std::uint64_t> out;
+  for (const auto& [ino, inode] : disk_.inodes) {
+    if (ino != kRoot) {
+      out.push_back(ino);
+    }
+  }
+  return out;
+}
+
+std::vector<ModelReplica::Place> ModelReplica::places() const {
+  std::vector<Place> out;
+  for (const auto& [dir, inode] : disk_.inodes) {
+    for (const auto& [name, ino] : inode.entries) {
+      out.push_back({.dir = dir, .name = name});
+    }
+  }
+  return out;
+}
+
+std::vector<std::uint64_t> ModelReplica::directories() const {
+  std::vector<std::uint64_t> out;
+  for (const auto& [ino, inode] : disk_.inodes) {
+    if (S_ISDIR(inode.mode)) {
+      out.push_back(ino);
+    }
+  }
+  return out;
+}
+
+std::vector<std::uint64_t> ModelReplica::dirty() const {
+  std::vector<std::uint64_t> out;
+  for (const auto& [ino, inode] : disk_.inodes) {
+    if (inode.dirty) {
+      out.push_back(ino);
+    }
+  }
+  return out;
+}
+
+std::string ModelReplica::text_of(std::uint64_t ino) const {
+  return disk_.inodes.at(ino).text;
+}
+
+bool ModelReplica::is_file(std::uint64_t ino) const {
+  return S_ISREG(disk_.inodes.at(ino).mode);
+}
+
+std::set<std::string> ModelReplica::texts() const {
+  std::set<std::string> out;
+  for (const auto& [ino, inode] : disk_.inodes) {
+    if (S_ISREG(inode.mode)) {
+      out.insert(inode.text);
+    }
+  }
+  return out;
+}
+
+std::string ModelReplica::manifest() const {
+  std::ostringstream out;
+  const auto visit = [&](const auto& self, std::uint64_t dir, const std::string& path) -> void {
+    for (const auto& [name, ino] : disk_.inodes.at(dir).entries) {
+      const Inode& inode = disk_.inodes.at(ino);
+      out << path << "/" << name << " fid " << +disk_.table[inode.fid.replica - 1U][0] << ":"
+          << inode.fid.ino << " mode " << inode.mode << " uid " << inode.uid << " text "
+          << inode.text;
+      for (const auto& [key, value] : inode.xattrs) {
+        out << " " << key << "=" << value;
+      }
+      if (!S_ISDIR(inode.mode)) {
+        out << " links " << inode.nlink;
+      }
+      out << "\n";
+      if (S_ISDIR(inode.mode)) {
+        self(self, ino, (std::ostringstream() << path << "/" << name).str());
+      }
+    }
+  };
+  visit(visit, kRoot, "");
+  return out.str();
+}
+
+void ModelReplica::walk(const std::function<void(const Found&)>& visit) {
+  const auto enter = [&](const auto& self, std::uint64_t dir) -> void {
+    for (const auto& [name, ino] : disk_.inodes.at(dir).entries) {
+      const Inode& inode = disk_.inodes.at(ino);
+      visit({.fid = inode.fid,
+             .handle = {.ino = ino, .generation = inode.generation, .result = {}},
+             .mode = inode.mode,
+             .name = {.dir = disk_.inodes.at(dir).fid, .name = name}});
+      if (S_ISDIR(inode.mode)) {
+        self(self, ino);
+      }
+    }
+  };
+  enter(enter, kRoot);
+}
+
+bool ModelReplica::is_dirty(const Handle& handle) {
+  const auto found = disk_.inodes.find(handle.ino);
+  // What is not on the medium yet counts as changing.
+  return found != disk_.inodes.end() &&
+         (found->second.dirty || found->second.closed > committed_.log.size());
+}
+
+std::shared_ptr<Body> ModelReplica::read_body(const Name& name, const Handle& handle) {
+  const std::uint64_t dir = ino_of(name.dir);
+  if (dir == 0 || at({dir, name.name}) != handle.ino ||
+      inode(handle.ino).generation != handle.generation) {
+    return nullptr;
+  }
+  return std::make_shared<ModelBody>(inode(handle.ino).text);
+}
+
+Replica::Kept ModelReplica::keep_copy(const Name& name, const Body& body, const Name& like) {
+  const Place place{.dir = ino_of(name.dir), .name = name.name};
+  const std::string& text = dynamic_cast<const ModelBody&>(body).text;
+  if (place.dir == 0) {
+    return Kept::kNot;
+  }
+  if (const std::uint64_t there = at(place); there != 0) {
+    return is_file(there) && !inode(there).dirty && inode(there).text == text ? Kept::kDone
+                                                                              : Kept::kTaken;
+  }
+  const std::uint64_t original = at({ino_of(like.dir), like.name});
+  make(Op::kCreate, place, original != 0 ? inode(original).mode & 07777 : 0600);
+  begin_write(at(place), text);
+  end_write(at(place));
+  return Kept::kDone;
+}
+
+bool ModelReplica::move(const Handle& what, const Name& from, const Name& to) {
+  const Place source{.dir = ino_of(from.dir), .name = from.name};
+  const Place target{.dir = ino_of(to.dir), .name = to.name};
+  if (!stands_for(source, what) || target.dir == 0 || at(target) != 0) {
+    return false;
+  }
+  return rename(source, target, false);
+}
+
+bool ModelReplica::add_name(const Handle& what, const Name& from, const Name& to) {
+  const Place source{.dir = ino_of(from.dir), .name = from.name};
+  const Place target{.dir = ino_of(to.dir), .name = to.name};
+  return stands_for(source, what) && target.dir != 0 && link(at(source), target);
+}
+
+bool ModelReplica::remove(const Handle& what, const Name& name) {
+  const Place place{.dir = ino_of(name.dir), .name = name.name};
+  if (!stands_for(place, what)) {
+    return false;
+  }
+  // A copy was kept: nothing is lost by it.
+  const std::set<std::string> before = discarded;
+  const bool done = unlink(place);
+  discarded = before;
+  return done;
+}
+
+bool ModelReplica::touch_attributes(const Handle& what, const Name& name) {
+  const Place place{.dir = ino_of(name.dir), .name = name.name};
+  if (!stands_for(place, what)) {
+    return false;
+  }
+  chmod(what.ino, inode(what.ino).mode & 07777);
+  chown(what.ino, inode(what.ino).uid);
+  return true;
+}
+
+std::vector<std::string> ModelReplica::list(const Fid& dir) {
+  std::vector<std::string> out;
+  if (const std::uint64_t ino = ino_of(dir); ino != 0) {
+    for (const auto& [name, child] : inode(ino).entries) {
+      out.push_back(name);
+    }
+  }
+  return out;
+}
+
+ModelReplica::Outcome ModelReplica::find(const Ref& ref,
+                                         const std::vector<std::uint64_t>& made) const {
+  if (ref.root) {
+    return {.code = 0, .ino = kRoot};
+  }
+  const std::uint64_t ino = ref.handle.result ? made.at(*ref.handle.result) : ref.handle.ino;
+  const auto found = disk_.inodes.find(ino);
+  if (ino == 0 || found == disk_.inodes.end() ||
+      (!ref.handle.result && found->second.generation != ref.handle.generation)) {
+    return {.code = IZO_REINT_MISSING};
+  }
+  // A file that is not in use is found by its name only.
+  if (S_ISREG(found->second.mode) && !ref.handle.result) {
+    const std::uint64_t dir = ref.parent_is_root ? kRoot : ref.parent.ino;
+    if (dir != 0 && at({dir, ref.name}) != ino) {
+      return {.code = IZO_REINT_NEED_NAME};
+    }
+  }
+  return {.code = 0, .ino = ino};
+}
+
+bool ModelReplica::changed(const Record& record, const Batch& batch, std::size_t own_from) const {
+  for (std::size_t i = 0; i < own_from; i++) {
+    const Record& mine = disk_.log[i];
+    if (mine.offset < batch.decided) {
+      continue;
+    }
+    const auto same_name = [&](const std::optional<kml::Place>& one) {
+      return one && ((mine.place && one->dir == mine.place->dir && one->name == mine.place->name) ||
+                     (mine.to && one->dir == mine.to->dir && one->name == mine.to->name));
+    };
+    if (mine.object == record.object || same_name(record.place) || same_name(record.to) ||
+        (record.replaced && record.replaced->fid == mine.object)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+ModelReplica::Outcome ModelReplica::apply_birth(const Operation& operation, std::uint64_t dir) {
+  const Record& record = operation.record;
+  const Place place{.dir = dir, .name = record.place->name};
+  if (at(place) != 0) {
+    return {.code = IZO_REINT_EXISTS};
+  }
+  if (ino_of(record.object) != 0) {
+    throw Error("model: an object is made twice");
+  }
+  const std::uint64_t ino = disk_.next_ino++;
+  disk_.inodes[ino] = {.generation = static_cast<std::uint32_t>(ino * 3 + 1),
+                       .fid = record.object,
+                       .mode = record.attr->mode,
+                       .uid = record.attr->uid,
+                       .nlink = record.op == Op::kMkdir ? 2U : 0U,
+                       .text = {},
+                       .xattrs = {},
+                       .entries = {}};
+  give(ino, place);
+  return {.code = 0, .ino = ino};
+}
+
+ModelReplica::Outcome ModelReplica::apply_rename(const Operation& operation, std::uint64_t ino,
+                                                 std::uint64_t dir, std::uint64_t to,
+                                                 const std::vector<std::uint64_t>& made) {
+  const Record& record = operation.record;
+  const Place from{.dir = dir, .name = record.place->name};
+  const Place target{.dir = to, .name = record.to->name};
+  const bool exchange = (record.flags & IZO_KML_EXCHANGE) != 0;
+  if (at(from) != ino) {
+    return {.code = at(from) == 0 ? std::uint32_t{IZO_REINT_MISSING} : IZO_REINT_OTHER};
+  }
+  const std::uint64_t there = at(target);
+  if (record.replaced) {
+    const Outcome replaced = find(operation.replaced, made);
+    if (replaced.code != 0 || replaced.ino != there) {
+      return {.code = IZO_REINT_OTHER};
+    }
+  } else if (there != 0) {
+    return {.code = IZO_REINT_EXISTS};
+  }
+  if (S_ISDIR(inode(ino).mode) && is_within(to, ino)) {
+    return {.code = IZO_REINT_ANCESTRY};
+  }
+  if (there != 0 && exchange) {
+    if (S_ISDIR(inode(there).mode) && is_within(dir, there)) {
+      return {.code = IZO_REINT_ANCESTRY};
+    }
+    inode(dir).entries[from.name] = there;
+    inode(to).entries[target.name] = ino;
+    return {};
+  }
+  if (there != 0) {
+    if (S_ISDIR(inode(ino).mode) != S_ISDIR(inode(there).mode)) {
+      return {.code = IZO_REINT_TYPE};
+    }
+    if (!inode(there).entries.empty()) {
+      return {.code = IZO_REINT_NOT_EMPTY};
+    }
+    if (inode(there).dirty) {
+      return {.code = IZO_REINT_CHANGED};
+    }
+    take(target, false);
+  }
+  inode(dir).entries.erase(from.name);
+  inode(to).entries[target.name] = ino;
+  return {};
+}
+
+ModelReplica::Outcome ModelReplica::apply_close(const Operation& operation, std::uint64_t ino,
+                                                const std::vector<std::uint64_t>& made) {
+  Inode file = inode(ino);
+  if (file.dirty) {
+    return {.code = IZO_REINT_BUSY};
+  }
+  std::set<Place> names;
+  for (const Ref& ref : operation.names) {
+    Ref dir = ref;
+    dir.name.clear();
+    const Outcome found = find(dir, made);
+    if (found.code != 0 || at({found.ino, ref.name}) != ino) {
+      return {.code = IZO_REINT_NEED_NAME};
+    }
+    names.insert({found.ino, ref.name});
+  }
+  if (names.size() != file.nlink) {
+    return {.code = IZO_REINT_NEED_NAME};
+  }
+  const std::uint64_t installed = disk_.next_ino++;
+  file.generation = static_cast<std::uint32_t>(installed * 3 + 1);
+  file.text = dynamic_cast<const ModelBody&>(*operation.body).text;
+  disk_.inodes.erase(ino);
+  disk_.inodes[installed] = file;
+  for (const Place& place : names) {
+    inode(place.dir).entries[place.name] = installed;
+  }
+  return {.code = 0, .ino = installed};
+}
+
+ModelReplica::Outcome ModelReplica::apply_one(const Operation& operation,
+                                              const std::vector<std::uint64_t>& made,
+                                              const Batch& batch, std::size_t own_from) {
+  const Record& record = operation.record;
+  const bool birth = record.op == Op::kCreate || record.op == Op::kMkdir ||
+                     record.op == Op::kMknod || record.op == Op::kSymlink;
+  if (changed(record, batch, own_from)) {
+    return {.code = IZO_REINT_CHANGED};
+  }
+  std::uint64_t ino = 0;
+  if (!birth) {
+    const Outcome found = find(operation.object, made);
+    if (found.code != 0) {
+      return found;
+    }
+    ino = found.ino;
+  }
+  std::uint64_t dir = 0;
+  if (record.place) {
+    const Outcome found = find(operation.dir, made);
+    if (found.code != 0) {
+      return found;
+    }
+    dir = found.ino;
+  }
+  switch (record.op) {
+    case Op::kCreate:
+    case Op::kMkdir:
+    case Op::kMknod:
+    case Op::kSymlink:
+      return apply_birth(operation, dir);
+    case Op::kLink:
+      if (at({dir, record.place->name}) != 0) {
+        return {.code = IZO_REINT_EXISTS};
+      }
+      give(ino, {dir, record.place->name});
+      return {};
+    case Op::kUnlink:
+    case Op::kRmdir:
+      if (at({dir, record.place->name}) != ino) {
+        return {.code = IZO_REINT_OTHER};
+      }
+      if (!inode(ino).entries.empty()) {
+        return {.code = IZO_REINT_NOT_EMPTY};
+      }
+      if (inode(ino).dirty) {
+        return {.code = IZO_REINT_CHANGED};
+      }
+      take({dir, record.place->name}, false);
+      return {};
+    case Op::kRename: {
+      const Outcome to = find(operation.to, made);
+      return to.code != 0 ? to : apply_rename(operation, ino, dir, to.ino, made);
+    }
+    case Op::kSetattr:
+      if (record.attr->has(IZO_ATTR_MODE)) {
+        inode(ino).mode = record.attr->mode;
+      }
+      if (record.attr->has(IZO_ATTR_UID)) {
+        inode(ino).uid = record.attr->uid;
+      }
+      return {};
+    case Op::kSetxattr:
+      inode(ino).xattrs[record.xattrs.front().name] = record.xattrs.front().value;
+      return {};
+    case Op::kRemovexattr:
+      inode(ino).xattrs.erase(record.xattrs.front().name);
+      return {};
+    case Op::kClose:
+      return apply_close(operation, ino, made);
+  }
+  return {};
+}
+
+std::vector<Result> ModelReplica::apply(const Batch& batch) {
+  std::vector<Result> out;
+  std::vector<std::uint64_t> made;
+  const std::size_t own_from = disk_.log.size();
+  for (const Operation& operation : batch.operations) {
+    Received& position = disk_.received[batch.peer];
+    if (position.epoch != batch.epoch || operation.record.recno != position.recno + 1) {
+      throw Error("model: a record is not the next of its log");
+    }
+    Result result;
+    Outcome outcome;
+    if (!operation.skip) {
+      outcome = apply_one(operation, made, batch, own_from);
+    }
+    result.code = operation.skip ? IZO_REINT_SKIPPED : outcome.code;
+    if (outcome.code == 0 && outcome.ino != 0) {
+      result.handle = {
+          .ino = outcome.ino, .generation = inode(outcome.ino).generation, .result = {}};
+    }
+    made.push_back(outcome.ino);
+    if (result.stored()) {
+      position.recno = operation.record.recno;
+      position.offset = operation.record.offset + operation.record.length;
+      if (batch.forward && !operation.skip) {
+        Record record = operation.record;
+        record.recno = disk_.log.size() + 1;
+        record.offset = offset_of(record.recno);
+        record.seen = 0;
+        result.recno = record.recno;
+        disk_.log.push_back(std::move(record));
+      }
+    }
+    out.push_back(result);
+    if (!result.stored()) {
+      break;
+    }
+  }
+  return out;
+}
+
+}  // namespace izo::repl

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: GPL-2.0
+// A replica in memory, with the rules of the kernel's (docs/reintegration.md): for the simulation.
+// Its users' changes go through the functions below `local`; a power cut takes what is not
+// committed.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "repl/replica.h"
+
+namespace izo::repl {
+
+struct ModelBody final : Body {
+  explicit ModelBody(std::string contents) : text(std::move(contents)) {}
+  std::string text;
+};
+
+class ModelReplica final : public Replica {
+ public:
+  explicit ModelReplica(std::uint8_t number, bool server);
+
+  State state() override;
+  void commit() override;
+  Records read(std::uint64_t offset) override;
+  std::uint16_t index_of(const Uuid& replica) override;
+  std::optional<Received> received(const Uuid& peer) override;
+  void set_received(const Uuid& peer, const Received& position) override;
+  std::vector<Result> apply(const Batch& batch) override;
+  void walk(const std::function<void(const Found&)>& visit) override;
+  bool is_dirty(const Handle& handle) override;
+  std::shared_ptr<Body> read_body(const Name& name, const Handle& handle) override;
+  Kept keep_copy(const Name& name, const Body& body, const Name& like) override;
+  bool move(const Handle& what, const Name& from, const Name& to) override;
+  bool add_name(const Handle& what, const Name& from, const Name& to) override;
+  bool remove(const Handle& what, const Name& name) override;
+  bool touch_attributes(const Handle& what, const Name& name) override;
+  std::vector<std::string> list(const Fid& dir) override;
+
+  // What users do; false if the file system refuses. Paths by inode number of the directory.
+
+  struct Place {
+    std::uint64_t dir = 0;
+    std::string name;
+
+    auto operator<=>(const Place&) const = default;
+  };
+  bool make(kml::Op op, const Place& place, std::uint32_t permissions);
+  bool link(std::uint64_t ino, const Place& place);
+  bool unlink(const Place& place);
+  bool rename(const Place& from, const Place& to, bool exchange);
+  bool chmod(std::uint64_t ino, std::uint32_t permissions);
+  bool chown(std::uint64_t ino, std::uint32_t uid);
+  bool setxattr(std::uint64_t ino, const std::string& name, const std::string& value);
+  bool removexattr(std::uint64_t ino, const std::string& name);
+  /// Begins to change a body; what it was is not there any more.
+  bool begin_write(std::uint64_t ino, const std::string& text);
+  void end_write(std::uint64_t ino);
+
+  /// Back to what was committed; files that were being written get a CLOSE.
+  void cut_power();
+
+  [[nodiscard]] std::vector<std::uint64_t> inodes() const;
+  [[nodiscard]] std::vector<Place> places() const;
+  [[nodiscard]] std::vector<std::uint64_t> directories() const;
+  [[nodiscard]] std::vector<std::uint64_t> dirty() const;
+  [[nodiscard]] std::string text_of(std::uint64_t ino) const;
+  [[nodiscard]] bool is_file(std::uint64_t ino) const;
+  /// Texts of all files.
+  [[nodiscard]] std::set<std::string> texts() const;
+  /// The whole tree, a line an object: equal on replicas that have the same.
+  [[nodiscard]] std::string manifest() const;
+  /// Texts that users saw and removed or replaced.
+  std::set<std::string> discarded;
+
+ private:
+  struct Inode {
+    std::uint32_t generation = 0;
+    Fid fid;
+    std::uint32_t mode = 0;
+    std::uint32_t uid = 0;
+    std::uint32_t nlink = 0;
+    std::string text;
+    std::map<std::string, std::string> xattrs;
+    std::map<std::string, std::uint64_t> entries;
+    bool dirty = false;
+    std::uint64_t closed = 0;  // its last CLOSE
+    std::uint64_t seen = 0;
+  };
+  struct Disk {
+    std::map<std::uint64_t, Inode> inodes;
+    std::uint64_t next_ino = 2;
+    std::vector<Record> log;
+    std::vector<Uuid> table;
+    std::map<Uuid, Received> received;
+  };
+  struct Outcome {
+    std::uint32_t code = 0;
+    std::uint64_t ino = 0;
+  };
+
+  Inode& inode(std::uint64_t ino) { return disk_.inodes.at(ino); }
+  [[nodiscard]] std::uint64_t ino_of(const Fid& fid) const;
+  [[nodiscard]] kml::Place place_of(const Place& place);
+  [[nodiscard]] std::uint64_t at(const Place& place) const;
+  [[nodiscard]] bool stands_for(const Place& place, const Handle& what) const;
+  [[nodiscard]] bool is_within(std::uint64_t dir, std::uint64_t above) const;
+  Record& log(kml::Op op, std::uint64_t ino, std::uint32_t aspects);
+  void drop(std::uint64_t ino, bool by_user);
+  void give(std::uint64_t ino, const Place& place);
+  void take(const Place& place, bool by_user);
+
+  Outcome find(const Ref& ref, const std::vector<std::uint64_t>& made) const;
+  Outcome apply_one(const Operation& operation, const std::vector<std::uint64_t>& made,
+                    const Batch& batch, std::size_t own_from);
+  Outcome apply_birth(const Operation& operation, std::uint64_t dir);
+  Outcome apply_rename(const Operation& operation, std::uint64_t ino, std::uint64_t dir,
+                       std::uint64_t to, const std::vector<std::uint64_t>& made);
+  Outcome apply_close(const Operation& operation, std::uint64_t ino,
+                      const std::vector<std::uint64_t>& made);
+  [[nodiscard]] bool changed(const Record& record, const Batch& batch, std::size_t own_from) const;
+
+  Uuid self_{};
+  bool server_;
+  Disk disk_;
+  Disk committed_;
+};
+
+}  // namespace izo::repl

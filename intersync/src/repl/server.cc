@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "repl/server.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace izo::repl {
+
+using kml::kRootFid;
+using kml::Op;
+
+namespace {
+
+Key key_of(const Fid& fid, std::uint32_t aspect) {
+  return {.fid = fid, .aspect = aspect, .name = {}};
+}
+
+/// Tells the records of all clients apart, and is the same when one comes again.
+std::uint64_t number_of(const Record& record) {
+  return std::uint64_t{record.origin} << 48 ^ record.recno;
+}
+
+}  // namespace
+
+Server::Server(Replica& replica)
+    : replica_(replica), tree_(replica, Yields::kNewcomer, [this](const Record& record) {
+        history_.add(record, access_of(record, tree_.index()));
+        moves_.add(record);
+        origins_[record.origin].insert_or_assign(record.recno, record.origin_recno);
+      }) {}
+
+Response Server::answer(const Request& request) {
+  return std::visit([this](const auto& one) { return answer_one(one); }, request);
+}
+
+Response Server::answer_one(const Hello& hello) {
+  const Replica::State state = replica_.state();
+  if (hello.replica == state.replica) {
+    return Refusal{"the client is this replica itself"};
+  }
+  Received accepted = replica_.received(hello.replica).value_or(Received{});
+  if (accepted.epoch != hello.epoch) {
+    // Its log begins anew: what it had in an older one is not asked for again.
+    accepted = {.epoch = hello.epoch, .recno = 0, .offset = 0};
+    replica_.set_received(hello.replica, accepted);
+  }
+  replica_.index_of(hello.replica);
+  tree_.know_replicas();
+  return Welcome{.replica = state.replica,
+                 .epoch = state.epoch,
+                 .table = replica_.state().table,
+                 .first = state.first,
+                 .first_recno = state.first_recno,
+                 .accepted = accepted};
+}
+
+Response Server::answer_one(const Pull& pull) {
+  const Replica::State state = replica_.state();
+  if (pull.epoch != state.epoch) {
+    return Refusal{"the server's log has begun anew"};
+  }
+  if (pull.offset < state.first) {
+    return Refusal{"the server does not have the records any more that the client needs"};
+  }
+  Replica::Records got = replica_.read(pull.offset);
+  return Pulled{
+      .records = std::move(got.records),
+      .next = got.next,
+      .table = state.table,
+      .digest = is_end(pull.offset) ? std::optional(tree_.index().digest()) : std::nullopt,
+      .echoed = echoed(replica_.index_of(pull.replica), pull.recno)};
+}
+
+bool Server::is_end(std::uint64_t offset) {
+  tree_.catch_up();
+  return tree_.is_current() && tree_.offset() == offset;
+}
+
+Response Server::answer_one(const List& list) {
+  Listed out;
+  out.is_current = is_end(list.offset);
+  if (out.is_current) {
+    for (const auto& [name, fid] : tree_.index().names()) {
+      out.entries.push_back({.name = name, .fid = fid});
+    }
+  }
+  return out;
+}
+
+std::uint64_t Server::echoed(std::uint16_t origin, std::uint64_t recno) const {
+  const auto found = origins_.find(origin);
+  if (found == origins_.end()) {
+    return 0;
+  }
+  const auto behind = found->second.upper_bound(recno);
+  return behind != found->second.begin() ? std::prev(behind)->second : 0;
+}
+
+Response Server::answer_one(const Fetch& fetch) {
+  tree_.catch_up_all();
+  Fetched out;
+  for (const Fetch::Item& item : fetch.items) {
+    if (history_.written_since(key_of(item.fid, IZO_ASPECT_BODY), 0, item.recno)) {
+      out.bodies.emplace_back(nullptr);
+    } else {
+      out.bodies.push_back(tree_.read_body(item.fid));
+    }
+  }
+  return out;
+}
+
+Response Server::answer_one(const Push& push) {
+  const std::optional<Received> had = replica_.received(push.replica);
+  if (!had || had->epoch != push.epoch) {
+    return Refusal{"the client has not said hello"};
+  }
+  const Translation translation = Translation::from(push.table, replica_);
+  tree_.know_replicas();
+  copied_.clear();
+  std::vector<Record> records;
+  std::map<std::uint64_t, std::shared_ptr<Body>> bodies;
+  for (std::size_t i = 0; i < push.records.size(); i++) {
+    std::optional<Record> record = translation(push.records[i]);
+    if (!record) {
+      return Refusal{"a record names a replica that the client's table does not have"};
+    }
+    if (record->recno <= had->recno) {
+      continue;
+    }
+    if (record->recno != had->recno + 1 + records.size()) {
+      return Pushed{.accepted = *had, .stopped = {}};
+    }
+    if (i < push.bodies.size() && push.bodies[i]) {
+      bodies.emplace(record->recno, push.bodies[i]);
+    }
+    records.push_back(*std::move(record));
+  }
+  const Tree::Progress progress =
+      tree_.apply(push.replica, push.epoch, true, records, [&](const Record& record) {
+        const auto body = bodies.find(record.recno);
+        return acknowledged(record, decide(record, body != bodies.end() ? body->second : nullptr));
+      });
+  // Only what a power cut leaves is acknowledged (I2).
+  replica_.commit();
+  return Pushed{.accepted = replica_.received(push.replica).value_or(*had),
+                .stopped = progress.blocked};
+}
+
+bool Server::written_since(const Record& record, const Key& key) const {
+  return history_.written_since(key, record.origin, record.seen);
+}
+
+Tree::Decision Server::acknowledged(const Record& record, Tree::Decision decision) const {
+  auto* first = std::get_if<First>(&decision);
+  const bool passed = std::holds_alternative<Passed>(decision);
+  if (!passed || first != nullptr || !record.place) {
+    return decision;
+  }
+  Record note = record;
+  note.op = Op::kSetattr;
+  note.flags = 0;
+  note.aspects = IZO_ASPECT_TIMES;
+  note.object = kRootFid;
+  note.place.reset();
+  note.to.reset();
+  note.replaced.reset();
+  note.whiteout.reset();
+  note.target.reset();
+  note.xattrs.clear();
+  note.attr = kml::Attr{.valid = IZO_ATTR_ATIME,
+                        .atime = {.seconds = static_cast<std::int64_t>(record.time / 1000000000U)}};
+  return operation_for(std::move(note), tree_.index());
+}
+
+Tree::Decision Server::decide(const Record& record, const std::shared_ptr<Body>& body) {
+  if (record.op == Op::kClose) {
+    return decide_close(record, body);
+  }
+  if (std::optional<Tree::Decision> first = before_removal(record)) {
+    return *std::move(first);
+  }
+  std::variant<Record, Passed, First> fitted = tree_.fit(record, moves_);
+  if (auto* first = std::get_if<First>(&fitted)) {
+    return std::move(*first);
+  }
+  if (const auto* passed = std::get_if<Passed>(&fitted)) {
+    return *passed;
+  }
+  Record& fits = std::get<Record>(fitted);
+  switch (record.op) {
+    case Op::kSetattr:
+    case Op::kSetxattr:
+    case Op::kRemovexattr:
+      return decide_attributes(fits);
+    default:
+      break;
+  }
+  // The client will speak of the name that it gave.
+  const std::optional<Name> said = name_made(record);
+  const std::optional<Name> given = name_made(fits);
+  if (said && given && *said != *given) {
+    moves_.add(record.object, *said, *given);
+  }
+  return operation_for(std::move(fits), tree_.index());
+}
+
+Tree::Decision Server::decide_close(const Record& record, const std::shared_ptr<Body>& body) {
+  if (!body) {
+    return Passed::kSuperseded;
+  }
+  const Object* object = tree_.index().find(record.object);
+  if (object != nullptr && !written_since(record, key_of(record.object, IZO_ASPECT_BODY))) {
+    Operation out = operation_for(record, tree_.index());
+    out.body = body;
+    return out;
+  }
+  Name wanted{.dir = kRootFid, .name = "lost"};
+  if (object != nullptr) {
+    wanted = object->names.front();
+  } else if (record.hint) {
+    wanted = {.dir = record.hint->dir, .name = record.hint->name};
+  }
+  return First{.action =
+                   [this, body, wanted, fid = record.object, number = number_of(record)] {
+                     return tree_.keep_copy(wanted, fid, number, *body);
+                   },
+               .then = Passed::kConflict};
+}
+
+Tree::Decision Server::decide_attributes(const Record& record) {
+  const Object* object = tree_.index().find(record.object);
+  const bool attributes = (record.aspects & IZO_ASPECT_ATTR) != 0;
+  if (object != nullptr && attributes &&
+      written_since(record, key_of(record.object, IZO_ASPECT_ATTR))) {
+    // The client's are different now: it must hear of all of them, not of what was set last only.
+    return First{.action =
+                     [this, handle = object->handle, name = object->names.front()] {
+                       return replica_.touch_attributes(handle, name);
+                     },
+                 .then = Passed::kConflict};
+  }
+  if (record.op != Op::kSetattr && written_since(record, {.fid = record.object,
+                                                          .aspect = IZO_ASPECT_XATTR,
+                                                          .name = record.xattrs.front().name})) {
+    return Passed::kConflict;
+  }
+  return operation_for(record, tree_.index());
+}
+
+std::optional<Tree::Decision> Server::before_removal(const Record& record) {
+  std::optional<Fid> victim;
+  if (record.op == Op::kUnlink && record.nlink == 0) {
+    victim = record.object;
+  } else if (record.op == Op::kRename && record.replaced && record.replaced->nlink == 0 &&
+             (record.flags & IZO_KML_EXCHANGE) == 0) {
+    victim = record.replaced->fid;
+  }
+  const Object* object = victim ? tree_.index().find(*victim) : nullptr;
+  if (object == nullptr || !S_ISREG(object->type) ||
+      !written_since(record, key_of(*victim, IZO_ASPECT_BODY))) {
+    return std::nullopt;
+  }
+  // Its body is one that the client has not seen.
+  const std::pair copy(number_of(record),
+                       history_.written_at(key_of(*victim, IZO_ASPECT_BODY), record.origin));
+  if (copied_.contains(copy)) {
+    return std::nullopt;
+  }
+  return First{.action =
+                   [this, copy, fid = *victim, name = object->names.front()] {
+                     const std::optional<std::shared_ptr<Body>> body = tree_.read_body(fid);
+                     if (!body || !*body || !tree_.keep_copy(name, fid, copy.first, **body)) {
+                       return false;
+                     }
+                     copied_.insert(copy);
+                     return true;
+                   },
+               .then = {}};
+}
+
+}  // namespace izo::repl

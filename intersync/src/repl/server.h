@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-2.0
+// The server's decisions: it gives out its log and bodies, and applies what clients push. Where a
+// client's change conflicts, the server's version stays and the client's is kept as a copy.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "repl/messages.h"
+#include "repl/translate.h"
+#include "repl/tree.h"
+
+namespace izo::repl {
+
+class Server {
+ public:
+  /// `replica` must live longer.
+  explicit Server(Replica& replica);
+
+  /// Answers a request. Throws izo::Error if the file system fails.
+  Response answer(const Request& request);
+
+  [[nodiscard]] const Index& index() const { return tree_.index(); }
+
+ private:
+  Response answer_one(const Hello& hello);
+  Response answer_one(const Pull& pull);
+  Response answer_one(const List& list);
+  Response answer_one(const Fetch& fetch);
+  Response answer_one(const Push& push);
+
+  /// Is that the end of our log, and the index the tree there?
+  bool is_end(std::uint64_t offset);
+  /// The last record of that origin's log that ours has up to record `recno`; 0: none.
+  [[nodiscard]] std::uint64_t echoed(std::uint16_t origin, std::uint64_t recno) const;
+
+  /// A record about names that is passed leaves one in our log all the same, which changes nothing
+  /// but the root's access time: so its maker, and a server that was restarted, know from the log
+  /// which of the client's names the server had heard of when.
+  [[nodiscard]] Tree::Decision acknowledged(const Record& record, Tree::Decision decision) const;
+
+  Tree::Decision decide(const Record& record, const std::shared_ptr<Body>& body);
+  Tree::Decision decide_close(const Record& record, const std::shared_ptr<Body>& body);
+  Tree::Decision decide_attributes(const Record& record);
+  std::optional<Tree::Decision> before_removal(const Record& record);
+  [[nodiscard]] bool written_since(const Record& record, const Key& key) const;
+
+  Replica& replica_;
+  History history_;
+  /// Bodies that were kept before a record of this Push removes their files: the record, and the
+  /// body's last CLOSE.
+  std::set<std::pair<std::uint64_t, std::uint64_t>> copied_;
+  Moves moves_;
+  /// For each origin: numbers of its records in our log, and in its own.
+  std::map<std::uint16_t, std::map<std::uint64_t, std::uint64_t>> origins_;
+  Tree tree_;
+};
+
+}  // namespace izo::repl

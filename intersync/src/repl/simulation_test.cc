@@ -1,0 +1,395 @@
+// SPDX-License-Identifier: GPL-2.0
+// One server and two clients on model replicas, with users who change all three, lost requests and
+// answers, killed daemons and power cuts: a seed gives one history, always the same. When the
+// changes stop, all three are equal (I8), and no text is lost that nobody has seen and replaced
+// (I5).
+//
+// IZO_SIMULATION_SEED=N runs that one and says what happens; IZO_SIMULATION_SEEDS=N that many.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <iostream>
+#include <random>
+
+#include "base/error.h"
+#include "repl/client.h"
+#include "repl/model_replica.h"
+#include "repl/server.h"
+
+namespace izo::repl {
+namespace {
+
+constexpr std::size_t kClients = 2;
+
+std::string in_short(const Record& record) {
+  std::string out = " [" + std::to_string(record.recno) + " " + std::string(name_of(record.op)) +
+                    " " + to_string(record.object);
+  for (const std::optional<kml::Place>* place : {&record.place, &record.to}) {
+    if (*place) {
+      out += " " + to_string((*place)->dir) + "/" + (*place)->name;
+    }
+  }
+  if (record.replaced) {
+    out += " for " + to_string(record.replaced->fid);
+  }
+  return out + " from " + std::to_string(record.origin) + ":" +
+         std::to_string(record.origin_recno) + " seen " + std::to_string(record.seen) + "]";
+}
+
+class Simulation {
+ public:
+  Simulation(std::uint64_t seed, bool talks)
+      : random_(seed), talks_(talks), server_replica_(1, true), one_(2, false), two_(3, false) {
+    server_ = std::make_unique<Server>(server_replica_);
+    for (std::size_t i = 0; i < kClients; i++) {
+      start_client(i);
+    }
+  }
+
+  void run(unsigned steps) {
+    for (unsigned i = 0; i < steps; i++) {
+      step();
+      if (talks_) {
+        look_for_texts();
+      }
+    }
+    faults_ = false;
+    for (ModelReplica* replica : replicas()) {
+      for (const std::uint64_t ino : replica->dirty()) {
+        replica->end_write(ino);
+      }
+      replica->commit();
+    }
+    settle();
+  }
+
+  /// Empty if all is well.
+  std::string verdict() {
+    const std::string server = server_replica_.manifest();
+    for (ModelReplica* client : {&one_, &two_}) {
+      if (client->manifest() != server) {
+        return "the trees differ:\nserver\n" + server + "client " +
+               std::to_string(client == &two_) + "\n" + client->manifest() + unsettled_;
+      }
+    }
+    const std::set<std::string> there = server_replica_.texts();
+    for (const std::string& text : written_) {
+      const bool given_up =
+          std::any_of(std::begin(all_), std::end(all_),
+                      [&](ModelReplica* replica) { return replica->discarded.contains(text); });
+      if (!given_up && !there.contains(text)) {
+        return std::string("lost: ").append(text).append("\n").append(server);
+      }
+    }
+    server_->answer(Fetch{});
+    if (!(Tree(server_replica_, Yields::kNewcomer, [](const Record&) {}).index() ==
+          server_->index())) {
+      return "the server's index is not its tree";
+    }
+    return unsettled_;
+  }
+
+ private:
+  struct Link {
+    std::unique_ptr<Client> client;
+    std::optional<std::pair<Request, Response>> late;  // a Pull's answer on its way
+  };
+
+  std::array<ModelReplica*, 3> replicas() { return {&server_replica_, &one_, &two_}; }
+  std::uint64_t below(std::uint64_t bound) {
+    return std::uniform_int_distribution<std::uint64_t>(0, bound - 1)(random_);
+  }
+  bool chance(std::uint64_t percent) { return below(100) < percent; }
+  void say(const std::string& line) const {
+    if (talks_) {
+      std::cout << line << "\n";
+    }
+  }
+  template <typename T>
+  const T& any(const std::vector<T>& from) {
+    return from[below(from.size())];
+  }
+
+  void start_client(std::size_t i) {
+    links_[i].client = std::make_unique<Client>(i == 0 ? one_ : two_);
+    links_[i].late.reset();
+  }
+
+  void step() {
+    const std::uint64_t what = below(100);
+    if (what < 45) {
+      user(below(3));
+    } else if (what < 93) {
+      talk(below(kClients));
+    } else if (what < 95) {
+      say("server's daemon killed");
+      server_ = std::make_unique<Server>(server_replica_);
+    } else if (what < 97) {
+      const std::size_t i = below(kClients);
+      say("daemon of client " + std::to_string(i) + " killed");
+      start_client(i);
+    } else {
+      cut_power(below(3));
+    }
+  }
+
+  /// Says where a text was lost.
+  void look_for_texts() {
+    std::set<std::string> there;
+    for (ModelReplica* replica : replicas()) {
+      there.merge(replica->texts());
+      there.insert(replica->discarded.begin(), replica->discarded.end());
+    }
+    for (const std::string& text : written_) {
+      if (!there.contains(text) && gone_.insert(text).second) {
+        say("*** " + text + " is gone");
+      }
+    }
+  }
+
+  void cut_power(std::size_t i) {
+    say("power cut of replica " + std::to_string(i));
+    // What was not on the medium was never promised.
+    const std::set<std::string> before = all_[i]->texts();
+    all_[i]->cut_power();
+    const std::set<std::string> after = all_[i]->texts();
+    for (const std::string& text : before) {
+      if (!after.contains(text)) {
+        written_.erase(text);
+      }
+    }
+    if (i == 0) {
+      server_ = std::make_unique<Server>(server_replica_);
+      for (Link& link : links_) {
+        link.client->on_failure();
+        link.late.reset();
+      }
+    } else {
+      start_client(i - 1);
+    }
+  }
+
+  /// One request of a client's, if it has one. Returns whether it had.
+  bool talk(std::size_t i) {
+    Link& link = links_[i];
+    if (link.late && (!faults_ || chance(50))) {
+      auto [request, response] = *std::exchange(link.late, std::nullopt);
+      link.client->on(request, std::move(response));
+      return true;
+    }
+    std::optional<Request> request = link.client->next();
+    if (!request) {
+      return false;
+    }
+    if (faults_ && chance(3)) {
+      say("request lost");
+      return fail(link);
+    }
+    Response response = server_->answer(*request);
+    if (talks_) {
+      describe(i, *request, response);
+    }
+    if (std::holds_alternative<Push>(*request)) {
+      server_->answer(List{});
+      Index walked;
+      server_replica_.walk([&](const Found& found) { walked.add(found); });
+      if (!(walked == server_->index())) {
+        throw Error("the server's index is not its tree");
+      }
+    }
+    if (faults_ && chance(3)) {
+      say("answer lost");
+      return fail(link);
+    }
+    if (std::holds_alternative<Pull>(*request) && faults_ && chance(30)) {
+      link.late.emplace(std::move(*request), std::move(response));
+      return true;
+    }
+    const bool news =
+        !std::holds_alternative<Pull>(*request) || !std::get<Pulled>(response).records.empty();
+    link.client->on(*request, std::move(response));
+    return news;
+  }
+
+  static bool fail(Link& link) {
+    link.client->on_failure();
+    link.late.reset();
+    return true;
+  }
+
+  void describe(std::size_t i, const Request& request, const Response& response) const {
+    const std::string who = "client " + std::to_string(i) + ": ";
+    if (const auto* push = std::get_if<Push>(&request)) {
+      const auto& pushed = std::get<Pushed>(response);
+      say(who + "push of " + std::to_string(push->records.size()) + " from " +
+          std::to_string(push->records.front().recno) + ", accepted up to " +
+          std::to_string(pushed.accepted.recno) + " " + pushed.stopped);
+      for (std::size_t k = 0; k < push->records.size(); k++) {
+        const auto* body = dynamic_cast<const ModelBody*>(push->bodies[k].get());
+        say("   " + in_short(push->records[k]) + (body != nullptr ? " " + body->text : ""));
+      }
+    } else if (const auto* pulled = std::get_if<Pulled>(&response)) {
+      say(who + "pull of " + std::to_string(pulled->records.size()) + " " +
+          links_[i].client->waiting());
+      for (const Record& record : pulled->records) {
+        say("   " + in_short(record));
+      }
+    } else {
+      const auto* listed = std::get_if<Listed>(&response);
+      say(who + (std::holds_alternative<Welcome>(response) ? "hello"
+                 : listed == nullptr                       ? "fetch"
+                 : listed->is_current                      ? "list"
+                                                           : "list, but the log grew"));
+    }
+  }
+
+  void settle() {
+    for (unsigned round = 0; round < 3000; round++) {
+      bool any = false;
+      for (std::size_t i = 0; i < kClients; i++) {
+        any = talk(i) || any;
+      }
+      if (talks_) {
+        look_for_texts();
+      }
+      for (ModelReplica* replica : replicas()) {
+        replica->commit();
+      }
+      const bool behind = links_[0].client->is_behind() || links_[1].client->is_behind();
+      if (!any && !behind) {
+        return;
+      }
+    }
+    unsettled_ = "does not settle; client 0: " + links_[0].client->waiting() +
+                 "; client 1: " + links_[1].client->waiting();
+  }
+
+  void user(std::size_t i) {
+    ModelReplica& replica = *all_[i];
+    const std::vector<std::uint64_t> dirs = replica.directories();
+    const std::vector<ModelReplica::Place> places = replica.places();
+    const std::vector<std::uint64_t> inodes = replica.inodes();
+    const ModelReplica::Place fresh{.dir = any(dirs),
+                                    .name = std::string(1, static_cast<char>('a' + below(4)))};
+    const std::uint64_t what = below(16);
+    std::string did;
+    if (what < 3) {
+      did = "make ";
+      replica.make(what == 0 ? kml::Op::kMkdir : kml::Op::kCreate, fresh, 0600);
+    } else if (what == 3) {
+      did = "symlink ";
+      replica.make(kml::Op::kSymlink, fresh, 0777);
+    } else if (what == 15) {
+      did = "commit ";
+      replica.commit();
+    } else if (!inodes.empty()) {
+      const std::uint64_t ino = any(inodes);
+      const ModelReplica::Place place = any(places);
+      switch (what) {
+        case 4:
+          did = "link ";
+          replica.link(ino, fresh);
+          break;
+        case 5:
+        case 6:
+          did = "unlink " + std::to_string(place.dir) + "/" + place.name + " ";
+          replica.unlink(place);
+          break;
+        case 7:
+        case 8:
+          did = "rename " + std::to_string(place.dir) + "/" + place.name + " ";
+          replica.rename(place, fresh, false);
+          break;
+        case 9:
+          did = "exchange ";
+          replica.rename(place, any(places), true);
+          break;
+        case 10:
+          did = "chmod ";
+          replica.chmod(ino, static_cast<std::uint32_t>(0600 + below(64)));
+          break;
+        case 11:
+          did = "setxattr or chown ";
+          if (chance(50)) {
+            replica.setxattr(ino, chance(50) ? "user.x" : "user.y", std::to_string(below(100)));
+          } else {
+            replica.chown(ino, static_cast<std::uint32_t>(below(5)));
+          }
+          break;
+        case 12:
+          did = "removexattr ";
+          replica.removexattr(ino, "user.x");
+          break;
+        default:
+          write(replica, ino);
+          did = "write ";
+      }
+    }
+    say("replica " + std::to_string(i) + ": " + did + std::to_string(fresh.dir) + "/" + fresh.name);
+  }
+
+  void write(ModelReplica& replica, std::uint64_t ino) {
+    const std::vector<std::uint64_t> dirty = replica.dirty();
+    if (!dirty.empty() && chance(60)) {
+      say("end of writing " + std::to_string(dirty.front()));
+      replica.end_write(dirty.front());
+      return;
+    }
+    const std::string text = "text" + std::to_string(++texts_);
+    say(text + " to inode " + std::to_string(ino));
+    if (replica.begin_write(ino, text)) {
+      written_.insert(text);
+      if (chance(70)) {
+        replica.end_write(ino);
+      }
+    }
+  }
+
+  std::mt19937_64 random_;
+  bool talks_;
+  bool faults_ = true;
+  ModelReplica server_replica_;
+  ModelReplica one_;
+  ModelReplica two_;
+  std::array<ModelReplica*, 3> all_{&server_replica_, &one_, &two_};
+  std::unique_ptr<Server> server_;
+  std::array<Link, kClients> links_;
+  std::set<std::string> written_;
+  std::set<std::string> gone_;
+  unsigned texts_ = 0;
+  std::string unsettled_;
+};
+
+std::uint64_t number_from(const char* variable, std::uint64_t otherwise) {
+  const char* value = std::getenv(variable);
+  return value != nullptr ? std::strtoull(value, nullptr, 10) : otherwise;
+}
+
+std::string run(std::uint64_t seed, bool talks) {
+  try {
+    Simulation simulation(seed, talks);
+    simulation.run(static_cast<unsigned>(20 + seed % 300));
+    return simulation.verdict();
+  } catch (const std::exception& error) {
+    return error.what();
+  }
+}
+
+TEST(Simulation, ReplicasConvergeAndNothingIsLost) {
+  if (const std::uint64_t seed = number_from("IZO_SIMULATION_SEED", 0); seed != 0) {
+    EXPECT_EQ(run(seed, true), "");
+    return;
+  }
+  unsigned failures = 0;
+  const std::uint64_t seeds = number_from("IZO_SIMULATION_SEEDS", 500);
+  for (std::uint64_t seed = 1; seed <= seeds && failures < 5; seed++) {
+    const std::string verdict = run(seed, false);
+    failures += verdict.empty() ? 0 : 1;
+    EXPECT_EQ(verdict, "") << "seed " << seed;
+  }
+}
+
+}  // namespace
+}  // namespace izo::repl

@@ -1,0 +1,377 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "repl/tree.h"
+
+#include <linux/intermezzo_reint.h>
+#include <sys/stat.h>
+
+#include <utility>
+
+namespace izo::repl {
+
+using kml::kRootFid;
+using kml::Op;
+
+namespace {
+
+/// Records in one batch.
+constexpr std::size_t kBatch = 256;
+/// How often a record is decided anew before it is passed; the digests tell if that was wrong.
+constexpr unsigned kTries = 8;
+
+/// A number for the name of a copy that no other name of the object is made with.
+constexpr std::uint64_t kCopyOfDropped = std::uint64_t{1} << 63;
+
+/// The object that an operation makes, or gives a new inode.
+std::optional<Fid> made_by(const Record& record) {
+  if (record.whiteout) {
+    return record.whiteout->fid;
+  }
+  switch (record.op) {
+    case Op::kCreate:
+    case Op::kMkdir:
+    case Op::kMknod:
+    case Op::kSymlink:
+    case Op::kClose:
+      return record.object;
+    default:
+      return std::nullopt;
+  }
+}
+
+}  // namespace
+
+Tree::Tree(Replica& replica, Yields yields, OnRecord on_record)
+    : replica_(replica), yields_(yields), on_record_(std::move(on_record)) {
+  replica_.commit();
+  const Replica::State state = replica_.state();
+  self_ = state.self;
+  epoch_ = state.epoch;
+  know_replicas();
+  replica_.walk([this](const Found& found) { index_.add(found); });
+  for (read_ = state.first; read_ < state.end;) {
+    const Replica::Records got = replica_.read(read_);
+    if (got.records.empty()) {
+      break;
+    }
+    for (const Record& record : got.records) {
+      // What came after the walk began may be in it or not.
+      learn(record, record.offset >= state.end);
+    }
+    read_ = got.next;
+  }
+  catch_up();
+}
+
+void Tree::know_replicas() {
+  const std::vector<Uuid> table = replica_.state().table;
+  for (; known_ < table.size(); known_++) {
+    index_.know(static_cast<std::uint16_t>(known_ + 1), table[known_]);
+  }
+}
+
+void Tree::learn(const Record& record, bool index) {
+  if (index && record.origin == self_) {
+    index_.apply(record, std::nullopt);
+  }
+  if (!index || record.origin == self_) {
+    on_record_(record);
+  }
+}
+
+bool Tree::catch_up() {
+  bool any = false;
+  for (;;) {
+    const Replica::Records got = replica_.read(read_);
+    if (got.records.empty()) {
+      return any;
+    }
+    for (const Record& record : got.records) {
+      learn(record, true);
+      any = true;
+    }
+    read_ = got.next;
+  }
+}
+
+bool Tree::catch_up_all() {
+  replica_.commit();
+  return catch_up();
+}
+
+std::optional<std::shared_ptr<Body>> Tree::read_body(const Fid& fid) {
+  for (unsigned tries = 0; tries < 10; tries++) {
+    const Object* object = index_.find(fid);
+    if (object == nullptr || !S_ISREG(object->type)) {
+      return nullptr;
+    }
+    if (replica_.is_dirty(object->handle)) {
+      // A power cut must not take back that it is being changed: then nothing would say so later.
+      catch_up_all();
+      object = index_.find(fid);
+      if (object == nullptr || replica_.is_dirty(object->handle)) {
+        return nullptr;
+      }
+    }
+    for (const Name& name : object->names) {
+      if (std::shared_ptr<Body> body = replica_.read_body(name, object->handle)) {
+        return body;
+      }
+    }
+    // It has other names now, or is being changed.
+    catch_up_all();
+  }
+  return std::nullopt;
+}
+
+/// What became of one batch.
+struct Tree::Attempt {
+  std::vector<std::size_t> marks;  ///< Of the index, before each operation.
+  std::optional<Decision> next;    ///< Of the record behind the batch, if that ended it.
+};
+
+Tree::Attempt Tree::try_batch(Batch& batch, std::span<const Record> records, const Decide& decide) {
+  Attempt out;
+  for (const Record& record : records.first(std::min(records.size(), kBatch))) {
+    Decision decision = decide(record);
+    Operation operation{.record = record,
+                        .skip = {},
+                        .object = {},
+                        .dir = {},
+                        .to = {},
+                        .replaced = {},
+                        .body = {},
+                        .names = {}};
+    if (auto* apply = std::get_if<Operation>(&decision)) {
+      operation = std::move(*apply);
+    } else if (const auto* pass = std::get_if<Passed>(&decision)) {
+      operation.skip = *pass;
+    } else {
+      out.next = std::move(decision);
+      break;
+    }
+    out.marks.push_back(index_.mark());
+    if (!operation.skip) {
+      const auto number = static_cast<std::uint32_t>(batch.operations.size());
+      index_.apply(operation.record,
+                   made_by(operation.record)
+                       ? std::optional(Handle{.ino = 0, .generation = 0, .result = number})
+                       : std::nullopt);
+    }
+    batch.operations.push_back(std::move(operation));
+  }
+  return out;
+}
+
+void Tree::settle(const Batch& batch, const std::vector<Result>& results,
+                  const std::vector<std::size_t>& marks) {
+  std::size_t stored = 0;
+  while (stored < results.size() && results[stored].stored()) {
+    stored++;
+  }
+  if (stored < marks.size()) {
+    index_.roll_back(marks[stored]);
+  }
+  index_.end();
+  for (std::size_t i = 0; i < stored; i++) {
+    const Operation& operation = batch.operations[i];
+    if (operation.skip) {
+      continue;
+    }
+    if (const std::optional<Fid> fid = made_by(operation.record)) {
+      index_.set_handle(*fid, results[i].handle);
+    }
+    if (batch.forward) {
+      Record record = operation.record;
+      record.recno = results[i].recno;
+      on_record_(record);
+    }
+  }
+}
+
+Tree::Decision Tree::resolve(const Operation& operation, const Result& result) {
+  switch (result.code) {
+    case IZO_REINT_NOT_EMPTY: {
+      const Fid dir = operation.record.op == Op::kRename ? operation.record.replaced->fid
+                                                         : operation.record.object;
+      return First{.action = [this, dir] { return clear_directory(dir); }, .then = {}};
+    }
+    case IZO_REINT_MOUNTED:
+    case IZO_REINT_CLASS:
+      return Passed::kNotHere;
+    case IZO_REINT_REFUSED:
+      return Passed::kRefused;
+    case IZO_REINT_STOPPED:
+      return Blocked{"the file system cannot take it now, error " + std::to_string(-result.error)};
+    case IZO_REINT_BUSY:
+    case IZO_REINT_CHANGED:
+      if (!catch_up_all()) {
+        return Blocked{"a file is being changed here"};
+      }
+      break;
+    default:
+      if (!catch_up_all()) {
+        return Blocked{"the tree is not as its log says, code " + std::to_string(result.code)};
+      }
+  }
+  return First{.action = [] { return true; }, .then = {}};
+}
+
+bool Tree::give_way(const Record& record, std::optional<Passed>& pass) {
+  if (record.op == Op::kClose) {
+    return false;
+  }
+  if (made_by(record)) {
+    // Others will speak of the object: it gets another name.
+    gives_way_ = true;
+  } else {
+    pass = Passed::kConflict;
+  }
+  return true;
+}
+
+Tree::Progress Tree::apply(const Uuid& peer, std::uint64_t epoch, bool forward,
+                           std::span<const Record> records, const Decide& decide) {
+  Progress progress;
+  std::optional<Passed> pass;
+  unsigned tries = 0;
+  while (progress.stored < records.size()) {
+    catch_up();
+    Batch batch{
+        .peer = peer, .epoch = epoch, .forward = forward, .decided = read_, .operations = {}};
+    index_.begin();
+    bool first = true;
+    Attempt attempt =
+        try_batch(batch, records.subspan(progress.stored), [&](const Record& record) -> Decision {
+          return std::exchange(first, false) && pass ? Decision(*pass) : decide(record);
+        });
+    std::optional<Decision> next = std::move(attempt.next);
+    const std::size_t before = progress.stored;
+    if (batch.operations.empty()) {
+      index_.end();
+    } else {
+      const std::vector<Result> results = replica_.apply(batch);
+      settle(batch, results, attempt.marks);
+      for (const Result& result : results) {
+        if (!result.stored()) {
+          next = resolve(batch.operations[progress.stored - before], result);
+          break;
+        }
+        progress.stored++;
+      }
+    }
+    if (progress.stored != before) {
+      pass.reset();
+      gives_way_ = false;
+      tries = 0;
+    }
+    if (!next) {
+      continue;
+    }
+    if (const auto* blocked = std::get_if<Blocked>(&*next)) {
+      progress.blocked = blocked->why;
+      return progress;
+    }
+    if (const auto* passed = std::get_if<Passed>(&*next)) {
+      pass = *passed;
+    } else if (progress.stored == before || batch.operations.size() != progress.stored - before) {
+      // What was decided behind a batch is decided again: the batch may have changed it.
+      const auto& todo = std::get<First>(*next);
+      const bool done = todo.action();
+      catch_up_all();
+      pass = done ? todo.then : std::nullopt;
+      if (!done && tries == kTries) {
+        progress.blocked = "what must be done first cannot be done now";
+        return progress;
+      }
+    }
+    if (++tries > kTries && !give_way(records[progress.stored], pass)) {
+      progress.blocked = "a body does not fit, however often it is tried";
+      return progress;
+    }
+  }
+  return progress;
+}
+
+std::variant<Record, Passed, First> Tree::fit(const Record& record, const Moves& moves) {
+  Adapted adapted = adapt(record, index_, moves, gives_way_ ? Yields::kNewcomer : yields_);
+  if (auto* fits = std::get_if<Record>(&adapted)) {
+    return std::move(*fits);
+  }
+  if (const auto* passed = std::get_if<Passed>(&adapted)) {
+    return *passed;
+  }
+  return First{.action =
+                   [this, todo = std::get<Repair>(adapted)] {
+                     repair(todo);
+                     return true;
+                   },
+               .then = {}};
+}
+
+Name Tree::name_for_loser(const Name& wanted, const Fid& fid, std::uint64_t number) const {
+  return {.dir = index_.has_directory(wanted.dir) ? wanted.dir : kRootFid,
+          .name = conflict_name(wanted.name, fid, number)};
+}
+
+bool Tree::keep_copy(const Name& wanted, const Fid& fid, std::uint64_t number, const Body& body) {
+  for (std::uint64_t more = 0; more < 100; more++) {
+    switch (replica_.keep_copy(name_for_loser(wanted, fid, number + more), body, wanted)) {
+      case Replica::Kept::kDone:
+        return true;
+      case Replica::Kept::kNot:
+        return false;
+      case Replica::Kept::kTaken:
+        break;
+    }
+  }
+  return false;
+}
+
+void Tree::repair(const Repair& repair) {
+  if (const auto* move = std::get_if<MoveAway>(&repair)) {
+    if (const Object* object = index_.find(move->fid)) {
+      replica_.move(object->handle, move->from, move->to);
+    }
+    return;
+  }
+  const auto& drop = std::get<DropName>(repair);
+  const Object* object = index_.find(drop.fid);
+  if (object == nullptr) {
+    return;
+  }
+  if (S_ISDIR(object->type)) {
+    clear_directory(drop.fid);
+  } else if (S_ISREG(object->type)) {
+    const std::shared_ptr<Body> body = replica_.read_body(drop.name, object->handle);
+    if (!body) {
+      return;
+    }
+    if (!keep_copy(drop.name, drop.fid, kCopyOfDropped, *body)) {
+      return;
+    }
+  }
+  replica_.remove(object->handle, drop.name);
+}
+
+bool Tree::clear_directory(const Fid& dir) {
+  for (const std::string& name : replica_.list(dir)) {
+    const Name from{.dir = dir, .name = name};
+    const std::optional<Fid> fid = index_.at(from);
+    // One that is not in the index yet comes with the log.
+    if (!fid) {
+      continue;
+    }
+    for (std::uint64_t number = 0; number < 1000; number++) {
+      const Name to{.dir = kRootFid, .name = conflict_name(name, *fid, number)};
+      if (index_.at(to)) {
+        continue;
+      }
+      if (replica_.move(index_.find(*fid)->handle, from, to)) {
+        break;
+      }
+    }
+  }
+  return true;
+}
+
+}  // namespace izo::repl

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-2.0
+// What server and client have in common: a replica with its index, kept up with its log, and the
+// application of a peer's records with what does not fit made to.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "repl/access.h"
+#include "repl/adapt.h"
+#include "repl/index.h"
+#include "repl/replica.h"
+
+namespace izo::repl {
+
+/// Something that cannot be now; nothing is wrong. One line.
+struct Blocked {
+  std::string why;
+};
+
+/// Something must be done first, outside of any batch.
+struct First {
+  std::function<bool()> action;  ///< Returns whether it could be done.
+  std::optional<Passed> then;    ///< Pass the record if it was; else it is decided anew.
+};
+
+class Tree {
+ public:
+  using OnRecord = std::function<void(const Record&)>;
+
+  /// Walks the replica's tree, then reads its log. `on_record` gets all records of our log: when
+  /// they are read, but for those applied for a peer by this tree, which come when they are
+  /// applied. `replica` must live longer.
+  Tree(Replica& replica, Yields yields, OnRecord on_record);
+
+  [[nodiscard]] const Index& index() const { return index_; }
+  [[nodiscard]] Replica& replica() { return replica_; }
+  [[nodiscard]] std::uint16_t self() const { return self_; }
+  [[nodiscard]] std::uint64_t epoch() const { return epoch_; }
+
+  /// Gives the index the replicas that became known since.
+  void know_replicas();
+  /// Does the index have all that was done here, on the medium or not?
+  [[nodiscard]] bool is_current() { return replica_.state().end == read_; }
+  /// The offset in our log up to which the index has it.
+  [[nodiscard]] std::uint64_t offset() const { return read_; }
+
+  /// Reads what is new in our log on the medium. Returns whether there was any.
+  bool catch_up();
+  /// The same, with what is not on the medium yet.
+  bool catch_up_all();
+
+  /// A file's body, whole. Null: it is gone or being changed, and our log says so or will. Nullopt:
+  /// not now, as its names change all the time.
+  std::optional<std::shared_ptr<Body>> read_body(const Fid& fid);
+
+  /// What is to become of a record of a peer's: an operation, why it is passed, why it has to wait,
+  /// or what must be done first. Asked of one after the other, each with the index as the ones
+  /// before leave it.
+  using Decision = std::variant<Operation, Passed, Blocked, First>;
+  using Decide = std::function<Decision(const Record&)>;
+
+  struct Progress {
+    std::size_t stored = 0;  ///< Records whose outcome is stored.
+    std::string blocked;     ///< Why the next one is not; empty: all are.
+  };
+
+  /// Applies records of a peer's log as `decide` says.
+  Progress apply(const Uuid& peer, std::uint64_t epoch, bool forward,
+                 std::span<const Record> records, const Decide& decide);
+
+  /// adapt(), and then what the engine's sides decide alike: what to do first, or why it is passed.
+  [[nodiscard]] std::variant<Record, Passed, First> fit(const Record& record, const Moves& moves);
+
+  /// Does what adapt() wants to be done first.
+  void repair(const Repair& repair);
+
+  /// Keeps a body as a copy beside `wanted`, or in the root if that directory is not here. The same
+  /// body is not kept twice for one object and number. False: not now.
+  bool keep_copy(const Name& wanted, const Fid& fid, std::uint64_t number, const Body& body);
+
+  /// A name for something that has to give way: beside that name, or in the root.
+  [[nodiscard]] Name name_for_loser(const Name& wanted, const Fid& fid, std::uint64_t number) const;
+
+ private:
+  struct Attempt;
+  void learn(const Record& record, bool index);
+  bool clear_directory(const Fid& dir);
+  Attempt try_batch(Batch& batch, std::span<const Record> records, const Decide& decide);
+  void settle(const Batch& batch, const std::vector<Result>& results,
+              const std::vector<std::size_t>& marks);
+  /// What to do with a record that does not fit however often it is tried; false: only wait.
+  bool give_way(const Record& record, std::optional<Passed>& pass);
+  Decision resolve(const Operation& operation, const Result& result);
+
+  Replica& replica_;
+  Yields yields_;
+  OnRecord on_record_;
+  Index index_;
+  std::uint16_t self_ = 0;
+  std::uint64_t epoch_ = 0;
+  bool gives_way_ = false;  // the record that is next makes an object, and yields
+  std::size_t known_ = 0;   // replicas in the index
+  std::uint64_t read_ = 0;  // offset of our log up to which the index has it
+};
+
+}  // namespace izo::repl
