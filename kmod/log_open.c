@@ -381,8 +381,10 @@ static int izo_log_load(struct izo_log *log, struct fs_context *fc)
 		err = izo_rcvd_load(log);
 	if (!err)
 		err = izo_area_get(log, &log->table, IZO_REPLICAS_NAME, 0);
-	if (!err && !log->journal)
-		err = izo_area_remove(log, IZO_BODY_NAME);
+	/* what a crash left of a body being installed is in the way of the next one only */
+	if (!err && !log->journal && izo_area_remove(log, IZO_BODY_NAME))
+		pr_warn("%s: the left-over %s cannot be removed: bodies of peers are not taken\n",
+			log->sb->s_id, IZO_BODY_NAME);
 	if (!err)
 		err = izo_log_find_segments(log, fc);
 	if (!err && list_empty(&log->spare) && log->segments * (u64)log->segment_size < log->limit)

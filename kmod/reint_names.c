@@ -131,6 +131,7 @@ static int izo_make_there(struct izo_step *step, struct izo_spot *s, const struc
 		{ .inode = dir, .aspects = IZO_ASPECT_EXISTENCE },
 	};
 	struct izo_ctx ctx;
+	size_t len;
 	int err = izo_may_make(step, s);
 
 	if (err)
@@ -143,7 +144,8 @@ static int izo_make_there(struct izo_step *step, struct izo_spot *s, const struc
 	izo_ctx_remote(&ctx, step);
 	err = izo_do_make(&ctx, dir, s->dentry, new);
 	/* a device that the caller may not make; more attributes than fit into a transaction */
-	if (err == -EPERM || err == -EMLINK)
+	if (err == -EPERM ||
+	    (err == -EMLINK && izo_record_find(step->remote.head, IZO_ITEM_XATTR, NULL, &len)))
 		return IZO_REINT_REFUSED;
 	if (err)
 		return err == -ENOMEM && izo_reint_is_stored(step) ? izo_made_unseen(step) : err;
