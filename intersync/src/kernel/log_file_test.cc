@@ -74,7 +74,7 @@ TEST(LogInfo, NoPartOfItIsOne) {
 TEST(LogInfo, NoChangedByteIsOverlooked) {
   const Buffer whole = encode(sample());
   for (std::size_t at = 0; at < whole.size(); at++) {
-    for (const unsigned flip : {1, 2, 4, 8, 16, 32, 64, 128, 255}) {
+    for (const unsigned flip : {1U, 2U, 4U, 8U, 16U, 32U, 64U, 128U, 255U}) {
       Buffer changed = whole;
       changed[at] ^= static_cast<std::byte>(flip);
       const DecodedLogInfo decoded = decode_log_info(changed);

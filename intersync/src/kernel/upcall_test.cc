@@ -117,7 +117,7 @@ TEST(Upcall, NoChangedByteIsOverlooked) {
   for (const Upcall& upcall : samples()) {
     const Buffer whole = encode(upcall);
     for (std::size_t at = 0; at < whole.size(); at++) {
-      for (const unsigned flip : {1, 2, 4, 8, 16, 32, 64, 128, 255}) {
+      for (const unsigned flip : {1U, 2U, 4U, 8U, 16U, 32U, 64U, 128U, 255U}) {
         Buffer changed = whole;
         changed[at] ^= static_cast<std::byte>(flip);
         const DecodedUpcall decoded = decode_upcall(changed);

@@ -112,7 +112,7 @@ TEST(Codec, RecordsHaveALargestSize) {
 }
 
 TEST(Codec, Fillers) {
-  for (const std::uint32_t length : {IZO_KML_FILLER_MIN, 48, 4096, 65536}) {
+  for (const std::uint32_t length : {IZO_KML_FILLER_MIN + 0U, 48U, 4096U, 65536U}) {
     const Filler filler{.length = length, .offset = 1234567, .epoch = 89};
     const Buffer bytes = encode(filler);
     ASSERT_EQ(bytes.size(), length);
@@ -121,7 +121,7 @@ TEST(Codec, Fillers) {
       EXPECT_TRUE(std::holds_alternative<NeedMore>(decode(first(bytes, count))));
     }
   }
-  for (const std::uint32_t length : {0, 32, 44, (128 << 10) + 8}) {
+  for (const std::uint32_t length : {0U, 32U, 44U, (128U << 10) + 8}) {
     EXPECT_THROW(encode(Filler{.length = length}), std::length_error) << length;
   }
 }
