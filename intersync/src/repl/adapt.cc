@@ -265,9 +265,12 @@ class Adapter {
   }
 
   Adapted out_of_itself() {
+    if (record_.replaced) {
+      // It goes, although the name does not become the directory's.
+      return DropName{.fid = record_.replaced->fid, .name = name_of(*record_.to)};
+    }
     if (yields_ == Yields::kNewcomer) {
       move_to(*record_.to, free_name({kRootFid, record_.to->name}, record_.object, index_, false));
-      record_.replaced.reset();
       return record_;
     }
     // The one just below the object on the way down to the target goes to the root.

@@ -133,7 +133,7 @@ std::optional<Request> Client::fetch() {
 }
 
 std::optional<Request> Client::push() {
-  if (pending_.empty()) {
+  if (pending_.empty() || push_waits_) {
     return std::nullopt;
   }
   const Replica::State state = replica_.state();
@@ -193,6 +193,15 @@ Tree::Decision Client::decide(const Record& record) {
 }
 
 Tree::Decision Client::decide_echo(const Record& record) {
+  if (record.op == Op::kSetattr && (record.aspects & IZO_ASPECT_ATTR) == 0 &&
+      std::none_of(pending_.begin(), pending_.end(),
+                   [&](const Record& mine) { return mine.object == record.object; })) {
+    // Times never conflict: in the server's order another's may have come before, and is set here.
+    forget_echoed(record.origin_recno);
+    return record.object == kml::kRootFid || tree_.index().find(record.object) != nullptr
+               ? Tree::Decision(operation_for(record, tree_.index()))
+               : Passed::kGone;
+  }
   const auto sent = sent_names_.find(record.origin_recno);
   const std::optional<Name> came = name_made(record);
   if (sent == sent_names_.end() || !came || sent->second == *came ||
@@ -219,16 +228,20 @@ void Client::on(const Request& request, Response response) {
   if (const auto* refusal = std::get_if<Refusal>(&response)) {
     throw Error("the server refuses: " + refusal->why);
   }
+  if (response.index() != request.index()) {
+    throw Error("the server answers what was not asked");
+  }
   if (const auto* welcome = std::get_if<Welcome>(&response)) {
     on_welcome(*welcome);
   } else if (const auto* pulled = std::get_if<Pulled>(&response)) {
     on_pulled(*pulled);
   } else if (const auto* listed = std::get_if<Listed>(&response)) {
-    compare(*listed);
+    compare(std::get<List>(request), *listed);
   } else if (const auto* fetched = std::get_if<Fetched>(&response)) {
     on_fetched(std::get<Fetch>(request), *fetched);
   } else {
     const auto& pushed = std::get<Pushed>(response);
+    push_waits_ = pushed.accepted.recno <= accepted_.recno;
     accept(pushed.accepted);
     if (!pushed.stopped.empty()) {
       waiting_ = pushed.stopped;
@@ -237,7 +250,7 @@ void Client::on(const Request& request, Response response) {
 }
 
 void Client::on_failure() {
-  connected_ = pulling_ = asking_ = false;
+  connected_ = pulling_ = asking_ = push_waits_ = false;
   queue_.clear();
   bodies_.clear();
 }
@@ -293,8 +306,11 @@ void Client::on_pulled(const Pulled& pulled) {
   }
   next_ = pulled.next;
   pulled_something_ = !pulled.records.empty();
+  push_waits_ = false;
   if (pulled.digest && is_even()) {
-    differs_ = *pulled.digest != tree_.index().digest();
+    their_digest_ = *pulled.digest;
+    const std::uint64_t ours = tree_.index().digest();
+    differs_ = their_digest_ != ours && hopeless_ != std::pair(their_digest_, ours);
   }
 }
 
@@ -305,11 +321,11 @@ bool Client::is_even() {
 
 /// Gives every object the names that it has on the server. Changes of our own, and so pushed:
 /// there, they are so already.
-void Client::compare(const Listed& listed) {
+void Client::compare(const List& list, const Listed& listed) {
   // The next Pull that finds the end of the log tells again whether they differ.
   differs_ = false;
   pulled_something_ = true;
-  if (!listed.is_current || !is_even()) {
+  if (!listed.is_current || list.offset != next_ || !is_even()) {
     return;
   }
   std::map<Name, Fid> theirs;
@@ -323,7 +339,11 @@ void Client::compare(const Listed& listed) {
     theirs.emplace(Name{.dir = server_.translation(entry.name.dir), .name = entry.name.name}, fid);
     there.insert(fid);
   }
+  const std::uint64_t before = tree_.index().digest();
   make_even(theirs, there);
+  if (tree_.index().digest() == before) {
+    hopeless_.emplace(their_digest_, before);
+  }
 }
 
 void Client::make_even(const std::map<Name, Fid>& theirs, const std::set<Fid>& there) {
@@ -351,7 +371,8 @@ void Client::make_even(const std::map<Name, Fid>& theirs, const std::set<Fid>& t
   for (const auto& [name, fid] : extra) {
     if (!there.contains(fid)) {
       tree_.repair(DropName{.fid = fid, .name = name});
-    } else if (const Object* object = index.find(fid)) {
+    } else if (const Object* object = index.find(fid);
+               object != nullptr && object->names.size() > 1) {
       replica_.remove(object->handle, name);
     }
     tree_.catch_up_all();

@@ -54,7 +54,7 @@ class Client {
   void apply_queue();
   /// Is all of the server's applied here, all of ours there, and the index the tree?
   bool is_even();
-  void compare(const Listed& listed);
+  void compare(const List& list, const Listed& listed);
   void make_even(const std::map<Name, Fid>& theirs, const std::set<Fid>& there);
   bool give_name(const Name& name, const Fid& fid,
                  const std::function<bool(const Name&, const Fid&)>& is_right);
@@ -75,7 +75,11 @@ class Client {
   bool asking_ = false;
   bool first_pull_ = false;  // the next Pull goes on from what is applied
   std::uint64_t repairs_ = 0;
-  bool differs_ = false;          // the server's names are not ours
+  bool differs_ = false;     // the server's names are not ours
+  bool push_waits_ = false;  // the last Push got nothing accepted
+  /// Digests, the server's and ours, that asking for the names did not bring together.
+  std::optional<std::pair<std::uint64_t, std::uint64_t>> hopeless_;
+  std::uint64_t their_digest_ = 0;
   bool pulled_something_ = true;  // the last Pull gave records, so there may be more
   Server server_;
   Received accepted_;         // of our log, by the server

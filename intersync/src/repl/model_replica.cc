@@ -536,8 +536,11 @@ bool ModelReplica::changed(const Record& record, const Batch& batch, std::size_t
       return one && ((mine.place && one->dir == mine.place->dir && one->name == mine.place->name) ||
                      (mine.to && one->dir == mine.to->dir && one->name == mine.to->name));
     };
-    if (mine.object == record.object || same_name(record.place) || same_name(record.to) ||
-        (record.replaced && record.replaced->fid == mine.object)) {
+    const auto about = [&](const Fid& fid) {
+      return mine.object == fid || (mine.replaced && mine.replaced->fid == fid);
+    };
+    if (about(record.object) || same_name(record.place) || same_name(record.to) ||
+        (record.replaced && about(record.replaced->fid))) {
       return true;
     }
   }
@@ -709,8 +712,9 @@ ModelReplica::Outcome ModelReplica::apply_one(const Operation& operation,
       inode(ino).xattrs[record.xattrs.front().name] = record.xattrs.front().value;
       return {};
     case Op::kRemovexattr:
-      inode(ino).xattrs.erase(record.xattrs.front().name);
-      return {};
+      return {.code = inode(ino).xattrs.erase(record.xattrs.front().name) != 0
+                          ? std::uint32_t{IZO_REINT_APPLIED}
+                          : std::uint32_t{IZO_REINT_MISSING}};
     case Op::kClose:
       return apply_close(operation, ino, made);
   }

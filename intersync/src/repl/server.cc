@@ -119,12 +119,20 @@ Response Server::answer_one(const Push& push) {
   const Translation translation = Translation::from(push.table, replica_);
   tree_.know_replicas();
   copied_.clear();
+  const std::uint16_t client = replica_.index_of(push.replica);
   std::vector<Record> records;
   std::map<std::uint64_t, std::shared_ptr<Body>> bodies;
   for (std::size_t i = 0; i < push.records.size(); i++) {
     std::optional<Record> record = translation(push.records[i]);
     if (!record) {
       return Refusal{"a record names a replica that the client's table does not have"};
+    }
+    const bool birth =
+        name_made(*record) && record->attr && record->op != Op::kRename && record->op != Op::kLink;
+    if (record->origin != client || record->epoch != push.epoch ||
+        (birth && record->object.replica != client) ||
+        (record->whiteout && record->whiteout->fid.replica != client)) {
+      return Refusal{"a record of the client's log is not its own"};
     }
     if (record->recno <= had->recno) {
       continue;

@@ -4,7 +4,10 @@
 #include <linux/intermezzo_reint.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <utility>
+
+#include "base/error.h"
 
 namespace izo::repl {
 
@@ -17,6 +20,8 @@ namespace {
 constexpr std::size_t kBatch = 256;
 /// How often a record is decided anew before it is passed; the digests tell if that was wrong.
 constexpr unsigned kTries = 8;
+/// And how many changes of our own it may take to make it fit.
+constexpr unsigned kChanges = 1000;
 
 /// A number for the name of a copy that no other name of the object is made with.
 constexpr std::uint64_t kCopyOfDropped = std::uint64_t{1} << 63;
@@ -42,16 +47,29 @@ std::optional<Fid> made_by(const Record& record) {
 
 Tree::Tree(Replica& replica, Yields yields, OnRecord on_record)
     : replica_(replica), yields_(yields), on_record_(std::move(on_record)) {
+  for (unsigned tries = 0; tries < 10; tries++) {
+    read_all();
+    if (!missed_) {
+      return;
+    }
+  }
+  throw Error("the tree changes too fast to be read");
+}
+
+void Tree::read_all() {
   replica_.commit();
   const Replica::State state = replica_.state();
   self_ = state.self;
   epoch_ = state.epoch;
+  index_ = Index();
+  known_ = 0;
   know_replicas();
   replica_.walk([this](const Found& found) { index_.add(found); });
-  for (read_ = state.first; read_ < state.end;) {
+  missed_ = false;
+  for (read_ = std::max(state.first, std::min(told_, state.end));;) {
     const Replica::Records got = replica_.read(read_);
     if (got.records.empty()) {
-      break;
+      return;
     }
     for (const Record& record : got.records) {
       // What came after the walk began may be in it or not.
@@ -59,7 +77,6 @@ Tree::Tree(Replica& replica, Yields yields, OnRecord on_record)
     }
     read_ = got.next;
   }
-  catch_up();
 }
 
 void Tree::know_replicas() {
@@ -71,10 +88,14 @@ void Tree::know_replicas() {
 
 void Tree::learn(const Record& record, bool index) {
   if (index && record.origin == self_) {
+    // One that moved from where the walk had not been to where it had been was not seen.
+    missed_ = missed_ || ((record.op == Op::kRename || record.op == Op::kLink) &&
+                          index_.find(record.object) == nullptr);
     index_.apply(record, std::nullopt);
   }
-  if (!index || record.origin == self_) {
+  if ((!index || record.origin == self_) && record.offset >= told_) {
     on_record_(record);
+    told_ = record.offset + 1;
   }
 }
 
@@ -142,6 +163,10 @@ Tree::Attempt Tree::try_batch(Batch& batch, std::span<const Record> records, con
                         .body = {},
                         .names = {}};
     if (auto* apply = std::get_if<Operation>(&decision)) {
+      if (apply->names.size() > IZO_REINT_NAMES_MAX) {
+        out.next = resolve(*apply, {.code = IZO_REINT_REFUSED, .error = 0, .handle = {}});
+        break;
+      }
       operation = std::move(*apply);
     } else if (const auto* pass = std::get_if<Passed>(&decision)) {
       operation.skip = *pass;
@@ -162,6 +187,17 @@ Tree::Attempt Tree::try_batch(Batch& batch, std::span<const Record> records, con
   return out;
 }
 
+std::vector<Result> Tree::submit(const Batch& batch) {
+  try {
+    return replica_.apply(batch);
+  } catch (...) {
+    // The replica tells by its positions what was applied; whoever goes on reads the tree again.
+    index_.roll_back(0);
+    index_.end();
+    throw;
+  }
+}
+
 void Tree::settle(const Batch& batch, const std::vector<Result>& results,
                   const std::vector<std::size_t>& marks) {
   std::size_t stored = 0;
@@ -177,7 +213,8 @@ void Tree::settle(const Batch& batch, const std::vector<Result>& results,
     if (operation.skip) {
       continue;
     }
-    if (const std::optional<Fid> fid = made_by(operation.record)) {
+    const std::optional<Fid> fid = made_by(operation.record);
+    if (fid && results[i].handle.ino != 0) {
       index_.set_handle(*fid, results[i].handle);
     }
     if (batch.forward) {
@@ -186,6 +223,21 @@ void Tree::settle(const Batch& batch, const std::vector<Result>& results,
       on_record_(record);
     }
   }
+}
+
+Tree::Decision Tree::refuse(const Operation& operation) {
+  if (!operation.body || yields_ != Yields::kNewcomer) {
+    return Passed::kRefused;
+  }
+  // The client has that body, and nobody else: it is not passed without a copy.
+  return First{.action =
+                   [this, body = operation.body, fid = operation.record.object,
+                    number = kCopyOfDropped ^ operation.record.recno] {
+                     const Object* object = index_.find(fid);
+                     return object == nullptr ||
+                            keep_copy(object->names.front(), fid, number, *body);
+                   },
+               .then = Passed::kRefused};
 }
 
 Tree::Decision Tree::resolve(const Operation& operation, const Result& result) {
@@ -199,7 +251,7 @@ Tree::Decision Tree::resolve(const Operation& operation, const Result& result) {
     case IZO_REINT_CLASS:
       return Passed::kNotHere;
     case IZO_REINT_REFUSED:
-      return Passed::kRefused;
+      return refuse(operation);
     case IZO_REINT_STOPPED:
       return Blocked{"the file system cannot take it now, error " + std::to_string(-result.error)};
     case IZO_REINT_BUSY:
@@ -208,6 +260,11 @@ Tree::Decision Tree::resolve(const Operation& operation, const Result& result) {
         return Blocked{"a file is being changed here"};
       }
       break;
+    case IZO_REINT_MISSING:
+      if (operation.record.op == Op::kRemovexattr) {
+        return Passed::kAlready;
+      }
+      [[fallthrough]];
     default:
       if (!catch_up_all()) {
         return Blocked{"the tree is not as its log says, code " + std::to_string(result.code)};
@@ -220,7 +277,7 @@ bool Tree::give_way(const Record& record, std::optional<Passed>& pass) {
   if (record.op == Op::kClose) {
     return false;
   }
-  if (made_by(record)) {
+  if (record.attr && record.op != Op::kRename && name_made(record)) {
     // Others will speak of the object: it gets another name.
     gives_way_ = true;
   } else {
@@ -234,6 +291,7 @@ Tree::Progress Tree::apply(const Uuid& peer, std::uint64_t epoch, bool forward,
   Progress progress;
   std::optional<Passed> pass;
   unsigned tries = 0;
+  unsigned changes = 0;
   while (progress.stored < records.size()) {
     catch_up();
     Batch batch{
@@ -249,7 +307,7 @@ Tree::Progress Tree::apply(const Uuid& peer, std::uint64_t epoch, bool forward,
     if (batch.operations.empty()) {
       index_.end();
     } else {
-      const std::vector<Result> results = replica_.apply(batch);
+      const std::vector<Result> results = submit(batch);
       settle(batch, results, attempt.marks);
       for (const Result& result : results) {
         if (!result.stored()) {
@@ -262,7 +320,7 @@ Tree::Progress Tree::apply(const Uuid& peer, std::uint64_t epoch, bool forward,
     if (progress.stored != before) {
       pass.reset();
       gives_way_ = false;
-      tries = 0;
+      tries = changes = 0;
     }
     if (!next) {
       continue;
@@ -277,7 +335,8 @@ Tree::Progress Tree::apply(const Uuid& peer, std::uint64_t epoch, bool forward,
       // What was decided behind a batch is decided again: the batch may have changed it.
       const auto& todo = std::get<First>(*next);
       const bool done = todo.action();
-      catch_up_all();
+      // What changes something may take as often as it likes, but not for ever.
+      tries = catch_up_all() && ++changes < kChanges ? 0 : tries;
       pass = done ? todo.then : std::nullopt;
       if (!done && tries == kTries) {
         progress.blocked = "what must be done first cannot be done now";
@@ -300,11 +359,7 @@ std::variant<Record, Passed, First> Tree::fit(const Record& record, const Moves&
   if (const auto* passed = std::get_if<Passed>(&adapted)) {
     return *passed;
   }
-  return First{.action =
-                   [this, todo = std::get<Repair>(adapted)] {
-                     repair(todo);
-                     return true;
-                   },
+  return First{.action = [this, todo = std::get<Repair>(adapted)] { return repair(todo); },
                .then = {}};
 }
 
@@ -327,30 +382,26 @@ bool Tree::keep_copy(const Name& wanted, const Fid& fid, std::uint64_t number, c
   return false;
 }
 
-void Tree::repair(const Repair& repair) {
+bool Tree::repair(const Repair& repair) {
   if (const auto* move = std::get_if<MoveAway>(&repair)) {
-    if (const Object* object = index_.find(move->fid)) {
-      replica_.move(object->handle, move->from, move->to);
-    }
-    return;
+    const Object* object = index_.find(move->fid);
+    return object == nullptr || replica_.move(object->handle, move->from, move->to);
   }
   const auto& drop = std::get<DropName>(repair);
   const Object* object = index_.find(drop.fid);
   if (object == nullptr) {
-    return;
+    return true;
   }
   if (S_ISDIR(object->type)) {
     clear_directory(drop.fid);
   } else if (S_ISREG(object->type)) {
-    const std::shared_ptr<Body> body = replica_.read_body(drop.name, object->handle);
-    if (!body) {
-      return;
-    }
-    if (!keep_copy(drop.name, drop.fid, kCopyOfDropped, *body)) {
-      return;
+    const std::shared_ptr<Body> body =
+        replica_.is_dirty(object->handle) ? nullptr : replica_.read_body(drop.name, object->handle);
+    if (!body || !keep_copy(drop.name, drop.fid, kCopyOfDropped, *body)) {
+      return false;
     }
   }
-  replica_.remove(object->handle, drop.name);
+  return replica_.remove(object->handle, drop.name);
 }
 
 bool Tree::clear_directory(const Fid& dir) {

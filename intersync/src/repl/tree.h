@@ -77,8 +77,8 @@ class Tree {
   /// adapt(), and then what the engine's sides decide alike: what to do first, or why it is passed.
   [[nodiscard]] std::variant<Record, Passed, First> fit(const Record& record, const Moves& moves);
 
-  /// Does what adapt() wants to be done first.
-  void repair(const Repair& repair);
+  /// Does what adapt() wants to be done first; false: not now.
+  bool repair(const Repair& repair);
 
   /// Keeps a body as a copy beside `wanted`, or in the root if that directory is not here. The same
   /// body is not kept twice for one object and number. False: not now.
@@ -89,13 +89,16 @@ class Tree {
 
  private:
   struct Attempt;
+  void read_all();
   void learn(const Record& record, bool index);
   bool clear_directory(const Fid& dir);
   Attempt try_batch(Batch& batch, std::span<const Record> records, const Decide& decide);
+  std::vector<Result> submit(const Batch& batch);
   void settle(const Batch& batch, const std::vector<Result>& results,
               const std::vector<std::size_t>& marks);
   /// What to do with a record that does not fit however often it is tried; false: only wait.
   bool give_way(const Record& record, std::optional<Passed>& pass);
+  Decision refuse(const Operation& operation);
   Decision resolve(const Operation& operation, const Result& result);
 
   Replica& replica_;
@@ -105,6 +108,8 @@ class Tree {
   std::uint16_t self_ = 0;
   std::uint64_t epoch_ = 0;
   bool gives_way_ = false;  // the record that is next makes an object, and yields
+  bool missed_ = false;     // the log tells of an object that the walk has not seen
+  std::uint64_t told_ = 0;  // records before that offset were given to on_record_
   std::size_t known_ = 0;   // replicas in the index
   std::uint64_t read_ = 0;  // offset of our log up to which the index has it
 };

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: GPL-2.0
+// What peers must not do to each other, and what is answered; how changes come together is the
+// simulation's.
+#include "repl/server.h"
+
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "repl/client.h"
+#include "repl/model_replica.h"
+#include "repl/test_records.h"
+
+namespace izo::repl {
+namespace {
+
+constexpr std::uint64_t kRootIno = 2;
+
+struct Pair {
+  ModelReplica there{1, true};
+  ModelReplica here{2, false};
+  Server server{there};
+
+  /// One client's requests, until it has none but to pull the end of the log.
+  void settle(Client& client) {
+    for (unsigned i = 0; i < 100; i++) {
+      const std::optional<Request> request = client.next();
+      if (!request) {
+        return;
+      }
+      Response response = server.answer(*request);
+      const auto* pulled = std::get_if<Pulled>(&response);
+      const bool end = pulled != nullptr && pulled->records.empty();
+      client.on(*request, std::move(response));
+      if (end && !client.is_behind()) {
+        return;
+      }
+    }
+    FAIL() << client.waiting();
+  }
+  Push push(const Record& record) {
+    const Replica::State state = here.state();
+    return {.replica = state.replica,
+            .epoch = state.epoch,
+            .table = state.table,
+            .records = {record},
+            .bodies = {nullptr}};
+  }
+  Record first_record() {
+    here.make(kml::Op::kCreate, {.dir = kRootIno, .name = "x"}, 0600);
+    here.commit();
+    return here.read(0 + here.state().first).records.front();
+  }
+  void hello() {
+    const Replica::State state = here.state();
+    server.answer(Hello{.replica = state.replica, .epoch = state.epoch, .table = state.table});
+  }
+  std::string refusal(const Request& request) {
+    const Response response = server.answer(request);
+    const auto* refusal = std::get_if<Refusal>(&response);
+    return refusal != nullptr ? refusal->why : "";
+  }
+};
+
+TEST(Server, TakesOnlyWhatIsTheClientsOwn) {
+  Pair pair;
+  const Record record = pair.first_record();
+  EXPECT_NE(pair.refusal(pair.push(record)), "");  // no hello yet
+  pair.hello();
+  Record forged = record;
+  forged.origin = 0;
+  EXPECT_NE(pair.refusal(pair.push(forged)), "");
+  forged = record;
+  forged.epoch++;
+  EXPECT_NE(pair.refusal(pair.push(forged)), "");
+  forged = record;
+  forged.object.replica = 9;
+  EXPECT_NE(pair.refusal(pair.push(forged)), "");
+  forged = record;
+  forged.object.replica = 0;
+  EXPECT_NE(pair.refusal(pair.push(forged)), "");
+  EXPECT_EQ(pair.there.manifest(), "");
+  EXPECT_EQ(pair.refusal(pair.push(record)), "");
+  EXPECT_NE(pair.there.manifest(), "");
+}
+
+TEST(Server, OnceIsEnoughAndGapsAreNot) {
+  Pair pair;
+  const Record record = pair.first_record();
+  pair.hello();
+  Record later = record;
+  later.recno = 2;
+  const auto accepted = [&](const Record& one) {
+    return std::get<Pushed>(pair.server.answer(pair.push(one))).accepted.recno;
+  };
+  EXPECT_EQ(accepted(later), 0U);
+  EXPECT_EQ(accepted(record), 1U);
+  EXPECT_EQ(accepted(record), 1U);
+  EXPECT_EQ(pair.there.places().size(), 1U);
+}
+
+TEST(Server, RefusesAnotherLifeOfItsLog) {
+  Pair pair;
+  EXPECT_NE(pair.refusal(Pull{.replica = {}, .epoch = 99, .offset = 120, .recno = 0}), "");
+  EXPECT_NE(pair.refusal(Pull{.replica = {}, .epoch = 7, .offset = 0, .recno = 0}), "");
+  EXPECT_EQ(pair.refusal(Pull{.replica = {}, .epoch = 7, .offset = 120, .recno = 0}), "");
+}
+
+TEST(Client, TakesNoAnswerToWhatItDidNotAsk) {
+  Pair pair;
+  Client client(pair.here);
+  const std::optional<Request> hello = client.next();
+  ASSERT_TRUE(hello);
+  EXPECT_THROW(client.on(*hello, Pushed{}), Error);
+}
+
+TEST(Client, AListOfAnEarlierEndIsNotTheTree) {
+  Pair pair;
+  Client client(pair.here);
+  pair.there.make(kml::Op::kCreate, {.dir = kRootIno, .name = "x"}, 0600);
+  pair.there.commit();
+  pair.settle(client);
+  const std::string before = pair.here.manifest();
+  ASSERT_NE(before, "");
+  // It was asked for when the tree was empty.
+  client.on(List{.offset = 120}, Listed{.is_current = true, .entries = {}});
+  EXPECT_EQ(pair.here.manifest(), before);
+  pair.settle(client);
+  EXPECT_EQ(pair.here.manifest(), pair.there.manifest());
+}
+
+TEST(Client, RecordsWithAGapAreNotApplied) {
+  Pair pair;
+  pair.there.make(kml::Op::kCreate, {.dir = kRootIno, .name = "x"}, 0600);
+  pair.there.make(kml::Op::kCreate, {.dir = kRootIno, .name = "y"}, 0600);
+  pair.there.commit();
+  Client client(pair.here);
+  const std::optional<Request> hello = client.next();
+  client.on(*hello, pair.server.answer(*hello));
+  const std::optional<Request> pull = client.next();
+  Response response = pair.server.answer(*pull);
+  auto& records = std::get<Pulled>(response).records;
+  records.erase(records.begin());
+  EXPECT_THROW(client.on(*pull, response), Error);
+  EXPECT_EQ(pair.here.manifest(), "");
+}
+
+}  // namespace
+}  // namespace izo::repl
