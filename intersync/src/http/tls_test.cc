@@ -113,7 +113,11 @@ TEST_F(Tls, AClientWithoutACertificateIsRefused) {
   thread.join();
   std::ostringstream said;
   said << std::ifstream(folder.file("out")).rdbuf();
-  EXPECT_NE(said.str().find("Peer has closed"), std::string::npos) << said.str();
+  // By the alert, or without it: what the client still sends makes the kernel answer with a reset,
+  // which may overtake the alert.
+  EXPECT_TRUE(said.str().find("Peer has closed") != std::string::npos ||
+              said.str().find("*** Fatal error") != std::string::npos)
+      << said.str();
   EXPECT_EQ(said.str().find("HTTP/1.1"), std::string::npos) << said.str();
   EXPECT_EQ(reached_, 0);
 }

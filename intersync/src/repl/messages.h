@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 // What client and server tell each other. The client asks, the server answers; how it is sent is
-// proto/'s. FIDs and origins have the sender's indices, but in Fetch and
-// Listed: the server's.
+// proto/'s. FIDs and origins have the sender's indices, but in Fetch: there the server's.
 #pragma once
 
 #include <cstdint>
