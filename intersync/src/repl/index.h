@@ -43,7 +43,6 @@ class Index {
   /// Is it the root, or a directory that is here?
   [[nodiscard]] bool has_directory(const Fid& fid) const;
   [[nodiscard]] const std::unordered_map<Name, Fid, NameHash>& names() const { return names_; }
-  [[nodiscard]] const std::unordered_map<Fid, Object>& objects() const { return objects_; }
   /// The directories that lie above it, from its parent to the root; at most 4096.
   [[nodiscard]] std::vector<Fid> above(const Fid& dir) const;
 

@@ -60,7 +60,6 @@ void Tree::read_all() {
   replica_.commit();
   const Replica::State state = replica_.state();
   self_ = state.self;
-  epoch_ = state.epoch;
   index_ = Index();
   known_ = 0;
   know_replicas();

@@ -39,9 +39,7 @@ class Tree {
   Tree(Replica& replica, Yields yields, OnRecord on_record);
 
   [[nodiscard]] const Index& index() const { return index_; }
-  [[nodiscard]] Replica& replica() { return replica_; }
   [[nodiscard]] std::uint16_t self() const { return self_; }
-  [[nodiscard]] std::uint64_t epoch() const { return epoch_; }
 
   /// Gives the index the replicas that became known since.
   void know_replicas();
@@ -106,7 +104,6 @@ class Tree {
   OnRecord on_record_;
   Index index_;
   std::uint16_t self_ = 0;
-  std::uint64_t epoch_ = 0;
   bool gives_way_ = false;  // the record that is next makes an object, and yields
   bool missed_ = false;     // the log tells of an object that the walk has not seen
   std::uint64_t told_ = 0;  // records before that offset were given to on_record_
