@@ -771,8 +771,7 @@ static bool izo_wants_spare(struct izo_log *log)
  * izo_log_grow - make spare segments, now or when there is room (work item)
  * @work: in the log
  *
- * Two, as making one may take longer than filling one: it waits for all data that the cache's
- * current transaction waits for.
+ * Two, as making one may take longer than filling one.
  */
 void izo_log_grow(struct work_struct *work)
 {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The log's files on the cache: found or made, and written a piece at a time. */
 
+#include <linux/buffer_head.h>
 #include <linux/fs.h>	/* fileattr.h needs it before */
 #include <linux/fileattr.h>
 #include <linux/namei.h>
@@ -104,8 +105,21 @@ static struct file *izo_area_create(struct izo_log *log, const char *name)
 	return file;
 }
 
+/*
+ * Zeros are to be on the medium. Where the log goes through the journal that is enough: a record in
+ * these blocks is committed with what maps them, or after it, and a commit that is not forced makes
+ * nobody wait. What has a head is to stay.
+ */
+static int izo_area_settle(const struct izo_log *log, struct file *file, const void *head)
+{
+	if (log->journal && !head)
+		return file_write_and_wait_range(file, 0, LLONG_MAX);
+	return vfs_fsync(file, 0);
+}
+
 /* Zeros, not fallocate(): blocks must be mapped and written, also where there are no extents. */
-static int izo_area_fill(struct file *file, u32 bytes, const void *head, u32 head_len)
+static int izo_area_fill(const struct izo_log *log, struct file *file, u32 bytes, const void *head,
+			 u32 head_len)
 {
 	void *page = (void *)get_zeroed_page(GFP_KERNEL);
 	loff_t pos = 0;
@@ -121,18 +135,52 @@ static int izo_area_fill(struct file *file, u32 bytes, const void *head, u32 hea
 		memset(page, 0, head_len);
 	}
 	free_page((unsigned long)page);
-	return err ? err : vfs_fsync(file, 0);
+	return err ? err : izo_area_settle(log, file, head);
+}
+
+static bool izo_folio_is_journaled(struct folio *folio)
+{
+	struct buffer_head *first, *bh;
+	bool journaled = false;
+
+	folio_lock(folio);
+	first = folio_buffers(folio);
+	for (bh = first; bh && !journaled; bh = bh->b_this_page != first ? bh->b_this_page : NULL)
+		journaled = buffer_jbd(bh);
+	folio_unlock(folio);
+	return journaled;
+}
+
+/* Has any data of the file gone through the journal, and not arrived at its place yet? */
+static bool izo_is_journaled(struct address_space *mapping)
+{
+	pgoff_t end = DIV_ROUND_UP(i_size_read(mapping->host), PAGE_SIZE), index = 0;
+	bool journaled = false;
+
+	while (index < end && !journaled) {
+		struct folio *folio = filemap_get_folio(mapping, index);
+
+		/* what is on its way is in memory */
+		if (IS_ERR(folio)) {
+			index++;
+			continue;
+		}
+		journaled = izo_folio_is_journaled(folio);
+		index = folio_next_index(folio);
+		folio_put(folio);
+	}
+	return journaled;
 }
 
 /*
- * Blocks that a journal of data has written before (data=journal) may still be on their way to
- * their place: they must not arrive after ours.
+ * Blocks that a journal of data has written (data=journal) may still be on their way to their
+ * place: they must not arrive after ours. All changes wait meanwhile, so only where it is so.
  */
-static int izo_area_checkpoint(struct izo_log *log)
+static int izo_area_checkpoint(struct izo_log *log, struct file *file)
 {
 	int err;
 
-	if (!log->journal)
+	if (!log->journal || !izo_is_journaled(file->f_mapping))
 		return 0;
 	jbd2_journal_lock_updates(log->journal);
 	err = jbd2_journal_flush(log->journal, 0);
@@ -141,11 +189,12 @@ static int izo_area_checkpoint(struct izo_log *log)
 }
 
 /**
- * izo_area_make - make a file of the log, durably, in place of one of that name
+ * izo_area_make - make a file of the log in place of one of that name
  * @log: the log; its directory is there
  * @name: of the file; not in use
  * @bytes: its size, a multiple of the block size
- * @head: what it begins with; zeros follow
+ * @head: what it begins with, and zeros follow: the file is there for good; NULL: it may be gone
+ *	after a crash, unless something was written there through the journal
  * @head_len: bytes of @head, at most a page
  *
  * Context: no handle, no freeze protection.
@@ -162,10 +211,10 @@ int izo_area_make(struct izo_log *log, const char *name, u32 bytes, const void *
 	file = izo_area_create(log, name);
 	if (IS_ERR(file))
 		return PTR_ERR(file);
-	err = izo_area_fill(file, bytes, head, head_len);
-	__fput_sync(file);
+	err = izo_area_fill(log, file, bytes, head, head_len);
 	if (!err)
-		err = izo_area_checkpoint(log);
+		err = izo_area_checkpoint(log, file);
+	__fput_sync(file);
 	if (err)
 		izo_area_remove(log, name);
 	return err;
