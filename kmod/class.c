@@ -38,7 +38,7 @@ static const struct izo_place izo_etc_places[] = {
 const struct izo_place izo_root_places[] = {
 	{ INTERMEZZO_DIR, IZO_CLASS_INTERNAL },
 	{ "etc", IZO_CLASS_SHARED, izo_etc_places },
-	{ "lost+found", IZO_CLASS_LOCAL },
+	{ "lost+found", IZO_CLASS_CACHE },
 	{ "run", IZO_CLASS_LOCAL },
 	{ "tmp", IZO_CLASS_LOCAL },
 	{ "var", IZO_CLASS_SHARED, izo_var_places },
@@ -98,7 +98,7 @@ bool izo_class_is_shared(const struct super_block *sb, enum izo_class class)
  * @name: the new name
  *
  * Only a root has local names, and what may be one: a mount whose mtp= is still to come. Nothing
- * anywhere may enter or leave .intermezzo.
+ * anywhere may enter or leave .intermezzo and lost+found.
  *
  * Return: false if the name lies across a border: EXDEV.
  */
@@ -110,8 +110,9 @@ bool izo_class_keeps(const struct inode *inode, const struct inode *dir, const s
 
 	izo_class_of(dir, name, &class, &below);
 	if (mtp && strcmp(mtp, "/"))
-		return (izo_i(inode)->class == IZO_CLASS_INTERNAL) ==
-		       (class == IZO_CLASS_INTERNAL);
+		return izo_i(inode)->class == class ||
+		       (izo_class_is_shared(inode->i_sb, izo_i(inode)->class) &&
+			izo_class_is_shared(inode->i_sb, class));
 	if (!S_ISDIR(inode->i_mode))
 		return izo_i(inode)->class == class;
 	return izo_i(inode)->class == class && izo_i(inode)->below == below;

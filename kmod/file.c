@@ -378,6 +378,8 @@ long izo_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	case FS_IOC_GETVERSION:
 	case FS_IOC_GETFSLABEL:
 		return vfs_ioctl(izo_lower_file(file), cmd, arg);
+	case IZO_IOC_OBJECT:
+		return izo_object_ioctl(file, (void __user *)arg);
 	default:
 		return izo_reint_ioctl(file, cmd, arg);
 	}

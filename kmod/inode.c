@@ -27,6 +27,7 @@ struct inode *izo_alloc_inode(struct super_block *sb)
 	atomic_set(&ii->writers, 0);
 	ii->replaced = false;
 	ii->dirty = NULL;
+	ii->body_changes = 0;
 	memset(&ii->fid, 0, sizeof(ii->fid));
 	ii->fid_known = false;
 	return &ii->vfs_inode;

@@ -7,6 +7,7 @@
 #include <linux/fs.h>
 #include <linux/fs_context.h>
 #include <linux/intermezzo.h>
+#include <linux/intermezzo_reint.h>
 #include <linux/mount.h>
 #include "types.h"
 
@@ -192,6 +193,9 @@ int izo_do_set_acl(struct izo_ctx *ctx, struct inode *inode, struct posix_acl *a
 
 /* reint.c */
 long izo_reint_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
+
+/* object.c */
+long izo_object_ioctl(struct file *file, struct izo_object __user *user);
 
 /* lower.c */
 void izo_ctx_local(struct izo_ctx *ctx, struct super_block *sb);

@@ -75,6 +75,7 @@ static void izo_begin_change(struct izo_dirty *d, const struct izo_dirty *begun)
 {
 	spin_lock(&d->inode->i_lock);
 	d->open = true;
+	izo_i(d->inode)->body_changes++;
 	if (begun->mapped && !d->mapped) {
 		d->mapped = true;
 		d->version = begun->version;
@@ -90,6 +91,7 @@ static void izo_link_dirty(struct izo_log *log, struct izo_dirty *d)
 	log->ndirty++;
 	spin_lock(&d->inode->i_lock);
 	izo_i(d->inode)->dirty = d;
+	izo_i(d->inode)->body_changes++;
 	spin_unlock(&d->inode->i_lock);
 }
 

@@ -145,7 +145,8 @@ struct izo_sb {
 /* Which replicas an object belongs to; design "class of a path". */
 enum izo_class {
 	IZO_CLASS_SHARED,	/* replicated */
-	IZO_CLASS_LOCAL,	/* this replica's own: never logged */
+	IZO_CLASS_LOCAL,	/* of a root, this replica's own: never logged */
+	IZO_CLASS_CACHE,	/* lost+found and below, of any fileset: likewise */
 	IZO_CLASS_INTERNAL,	/* .intermezzo and below: the kernel's own */
 };
 
@@ -166,6 +167,7 @@ struct izo_place {
  * @writers: open files that can change its body
  * @replaced: a peer's new body has its names, or is about to get them; changed with it locked
  * @dirty: its place in the LML, or NULL; protected by i_lock
+ * @body_changes: changes of its body that were begun since it was read in; likewise
  * @fid: if a peer made it, its FID; else 0: the lower inode says it
  * @fid_known: @fid was looked for
  * @vfs_inode: what the VFS sees; attributes are copies of @lower's
@@ -178,6 +180,7 @@ struct izo_inode {
 	atomic_t writers;
 	bool replaced;
 	struct izo_dirty *dirty;
+	u64 body_changes;
 	struct izo_fid fid;
 	bool fid_known;
 	struct inode vfs_inode;

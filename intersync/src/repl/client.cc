@@ -46,7 +46,9 @@ void Client::accept(const Received& accepted) {
 }
 
 std::optional<Request> Client::next() {
-  tree_.catch_up();
+  if (tree_.catch_up()) {
+    push_waits_ = false;
+  }
   if (!connected_) {
     if (asking_) {
       return std::nullopt;

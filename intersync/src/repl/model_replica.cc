@@ -425,20 +425,18 @@ void ModelReplica::walk(const std::function<void(const Found&)>& visit) {
   enter(enter, kRoot);
 }
 
-bool ModelReplica::is_dirty(const Handle& handle) {
-  const auto found = disk_.inodes.find(handle.ino);
-  // What is not on the medium yet counts as changing.
-  return found != disk_.inodes.end() &&
-         (found->second.dirty || found->second.closed > committed_.log.size());
-}
-
-std::shared_ptr<Body> ModelReplica::read_body(const Name& name, const Handle& handle) {
+Replica::Reading ModelReplica::read_body(const Name& name, const Handle& handle) {
   const std::uint64_t dir = ino_of(name.dir);
   if (dir == 0 || at({dir, name.name}) != handle.ino ||
       inode(handle.ino).generation != handle.generation) {
-    return nullptr;
+    return {};
   }
-  return std::make_shared<ModelBody>(inode(handle.ino).text);
+  const Inode& file = inode(handle.ino);
+  // What is not on the medium yet counts as changing.
+  if (file.dirty || file.closed > committed_.log.size()) {
+    return {.body = nullptr, .changing = true};
+  }
+  return {.body = std::make_shared<ModelBody>(file.text)};
 }
 
 Replica::Kept ModelReplica::keep_copy(const Name& name, const Body& body, const Name& like) {

@@ -25,6 +25,7 @@ class ModelReplica final : public Replica {
   explicit ModelReplica(std::uint8_t number, bool server);
 
   State state() override;
+  void use(const Index& /*index*/) override {}
   void commit() override;
   Records read(std::uint64_t offset) override;
   std::uint16_t index_of(const Uuid& replica) override;
@@ -32,8 +33,7 @@ class ModelReplica final : public Replica {
   void set_received(const Uuid& peer, const Received& position) override;
   std::vector<Result> apply(const Batch& batch) override;
   void walk(const std::function<void(const Found&)>& visit) override;
-  bool is_dirty(const Handle& handle) override;
-  std::shared_ptr<Body> read_body(const Name& name, const Handle& handle) override;
+  Reading read_body(const Name& name, const Handle& handle) override;
   Kept keep_copy(const Name& name, const Body& body, const Name& like) override;
   bool move(const Handle& what, const Name& from, const Name& to) override;
   bool add_name(const Handle& what, const Name& from, const Name& to) override;

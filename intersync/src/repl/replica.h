@@ -134,6 +134,10 @@ class Replica {
   };
   virtual State state() = 0;
 
+  /// Where objects are: for the functions below that get FIDs. Said once, before any of them;
+  /// lives longer.
+  virtual void use(const class Index& index) = 0;
+
   /// Brings the log onto the medium.
   virtual void commit() = 0;
 
@@ -156,11 +160,12 @@ class Replica {
   /// Calls for every object and name, directories before what is in them, the root not.
   virtual void walk(const std::function<void(const Found&)>& visit) = 0;
 
-  /// Is the file's body being changed, or was it and its CLOSE is not written yet?
-  virtual bool is_dirty(const Handle& handle) = 0;
-
-  /// The body as it is; null if the name does not stand for that file any more.
-  virtual std::shared_ptr<Body> read_body(const Name& name, const Handle& handle) = 0;
+  struct Reading {
+    std::shared_ptr<Body> body;
+    bool changing = false;  ///< It is being changed, or was and its CLOSE is not written yet.
+  };
+  /// The body as it is, on the medium; neither if the name does not stand for that file any more.
+  virtual Reading read_body(const Name& name, const Handle& handle) = 0;
 
   // Changes like anybody's, recorded in our log; for what does not fit. They do nothing, and say
   // false, if the name does not stand for the object `what` any more.

@@ -16,8 +16,12 @@ using kml::Op;
 
 namespace {
 
-/// Records in one batch.
+/// Records in one batch, and about how many bytes its operations take.
 constexpr std::size_t kBatch = 256;
+constexpr std::size_t kBatchBytes = std::size_t{2} << 20;
+/// What the kernel is told of an operation besides its record, and of each name, at most.
+constexpr std::size_t kOperationBytes = 2048;
+constexpr std::size_t kNameBytes = 300;
 /// How often a record is decided anew before it is passed; the digests tell if that was wrong.
 constexpr unsigned kTries = 8;
 /// And how many changes of our own it may take to make it fit.
@@ -47,6 +51,7 @@ std::optional<Fid> made_by(const Record& record) {
 
 Tree::Tree(Replica& replica, Yields yields, OnRecord on_record)
     : replica_(replica), yields_(yields), on_record_(std::move(on_record)) {
+  replica_.use(index_);
   for (unsigned tries = 0; tries < 10; tries++) {
     read_all();
     if (!missed_) {
@@ -119,25 +124,25 @@ bool Tree::catch_up_all() {
 }
 
 std::optional<std::shared_ptr<Body>> Tree::read_body(const Fid& fid) {
+  bool changing = false;
   for (unsigned tries = 0; tries < 10; tries++) {
     const Object* object = index_.find(fid);
     if (object == nullptr || !S_ISREG(object->type)) {
       return nullptr;
     }
-    if (replica_.is_dirty(object->handle)) {
-      // A power cut must not take back that it is being changed: then nothing would say so later.
-      catch_up_all();
-      object = index_.find(fid);
-      if (object == nullptr || replica_.is_dirty(object->handle)) {
-        return nullptr;
-      }
-    }
+    const bool was_changing = std::exchange(changing, false);
     for (const Name& name : object->names) {
-      if (std::shared_ptr<Body> body = replica_.read_body(name, object->handle)) {
-        return body;
+      Replica::Reading reading = replica_.read_body(name, object->handle);
+      if (reading.body) {
+        return std::move(reading.body);
       }
+      changing = changing || reading.changing;
     }
-    // It has other names now, or is being changed.
+    if (changing && was_changing) {
+      return nullptr;
+    }
+    // It has other names now; or it is being changed, which a power cut must not take back: then
+    // nothing would say so later.
     catch_up_all();
   }
   return std::nullopt;
@@ -151,7 +156,11 @@ struct Tree::Attempt {
 
 Tree::Attempt Tree::try_batch(Batch& batch, std::span<const Record> records, const Decide& decide) {
   Attempt out;
+  std::size_t bytes = 0;
   for (const Record& record : records.first(std::min(records.size(), kBatch))) {
+    if (bytes > kBatchBytes) {
+      break;
+    }
     Decision decision = decide(record);
     Operation operation{.record = record,
                         .skip = {},
@@ -173,6 +182,7 @@ Tree::Attempt Tree::try_batch(Batch& batch, std::span<const Record> records, con
       out.next = std::move(decision);
       break;
     }
+    bytes += kOperationBytes + record.length + operation.names.size() * kNameBytes;
     out.marks.push_back(index_.mark());
     if (!operation.skip) {
       const auto number = static_cast<std::uint32_t>(batch.operations.size());
@@ -394,8 +404,7 @@ bool Tree::repair(const Repair& repair) {
   if (S_ISDIR(object->type)) {
     clear_directory(drop.fid);
   } else if (S_ISREG(object->type)) {
-    const std::shared_ptr<Body> body =
-        replica_.is_dirty(object->handle) ? nullptr : replica_.read_body(drop.name, object->handle);
+    const std::shared_ptr<Body> body = replica_.read_body(drop.name, object->handle).body;
     if (!body || !keep_copy(drop.name, drop.fid, kCopyOfDropped, *body)) {
       return false;
     }

@@ -188,4 +188,45 @@ struct izo_position {
 #define IZO_IOC_REINT		_IOWR('z', 0x22, struct izo_reint)
 #define IZO_IOC_REINT_POSITION	_IOWR('z', 0x23, struct izo_position)
 
+/* Of an object, for IZO_IOC_OBJECT. */
+#define IZO_OBJECT_LOCAL	0x0001	/* this machine's own: it has no FID, and no record */
+#define IZO_OBJECT_LISTED	0x0002	/* its body may not be on the medium yet: fsync(2) it */
+#define IZO_OBJECT_CHANGING	0x0004	/* its body has changed, and no CLOSE says so yet */
+
+/*
+ * struct izo_object - what an object is to other replicas
+ * @version: IZO_REINT_VERSION
+ * @replica: who made it, in our table of replicas: with @fid_generation and @fid_ino its FID
+ * @flags: IZO_OBJECT_*
+ * @name: address of its name in the directory that the command is given to
+ * @name_len: bytes of the name; 0: the open file or directory itself
+ * @mode: with the type
+ * @ino: with @generation, what struct izo_ref calls it by
+ * @generation: of the inode
+ * @fid_generation: see @replica
+ * @fid_ino: see @replica
+ * @body_changes: how many changes of its body have begun; counts while it is open. A body that was
+ *	read from an open file is whole if it was not CHANGING before, and is not, and has the same
+ *	number, after.
+ *
+ * Version, name and its length are the caller's, all else 0, and the result. A name is looked up
+ * below what may be mounted there. Symbolic links are not followed.
+ */
+struct izo_object {
+	__u16 version;
+	__u16 replica;
+	__u32 flags;
+	__u64 name;
+	__u32 name_len;
+	__u32 mode;
+	__u64 ino;
+	__u32 generation;
+	__u32 fid_generation;
+	__u64 fid_ino;
+	__u64 body_changes;
+};
+
+/* On any open file or directory of a mount, by CAP_SYS_ADMIN. */
+#define IZO_IOC_OBJECT		_IOWR('z', 0x24, struct izo_object)
+
 #endif /* _UAPI_LINUX_INTERMEZZO_REINT_H */
