@@ -23,16 +23,15 @@ std::optional<Object> ask(int fd, const std::string& name) {
     }
     throw SysError(errno, "ioctl IZO_IOC_OBJECT", name);
   }
-  return Object{.fid = {.replica = raw.replica,
-                        .ino = raw.fid_ino,
-                        .generation = raw.fid_generation},
-                .ino = raw.ino,
-                .generation = raw.generation,
-                .mode = raw.mode,
-                .local = (raw.flags & IZO_OBJECT_LOCAL) != 0,
-                .listed = (raw.flags & IZO_OBJECT_LISTED) != 0,
-                .changing = (raw.flags & IZO_OBJECT_CHANGING) != 0,
-                .body_changes = raw.body_changes};
+  return Object{
+      .fid = {.replica = raw.replica, .ino = raw.fid_ino, .generation = raw.fid_generation},
+      .ino = raw.ino,
+      .generation = raw.generation,
+      .mode = raw.mode,
+      .local = (raw.flags & IZO_OBJECT_LOCAL) != 0,
+      .listed = (raw.flags & IZO_OBJECT_LISTED) != 0,
+      .changing = (raw.flags & IZO_OBJECT_CHANGING) != 0,
+      .body_changes = raw.body_changes};
 }
 
 }  // namespace

@@ -15,10 +15,10 @@ struct Object {
   kml::Fid fid;  ///< Empty of a local one.
   std::uint64_t ino = 0;
   std::uint32_t generation = 0;
-  std::uint32_t mode = 0;  ///< With the type.
-  bool local = false;      ///< This machine's own: other replicas know nothing of it.
-  bool listed = false;     ///< Its body may not be on the medium yet: fsync(2) it.
-  bool changing = false;   ///< Its body has changed, and no CLOSE says so yet.
+  std::uint32_t mode = 0;          ///< With the type.
+  bool local = false;              ///< This machine's own: other replicas know nothing of it.
+  bool listed = false;             ///< Its body may not be on the medium yet: fsync(2) it.
+  bool changing = false;           ///< Its body has changed, and no CLOSE says so yet.
   std::uint64_t body_changes = 0;  ///< Counts while the file is open.
 };
 

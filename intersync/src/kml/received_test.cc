@@ -29,8 +29,8 @@ void put(std::vector<std::byte>& file, std::size_t copy, std::size_t at, std::ui
   slot.serial = little(serial);
   slot.outcome = little(std::uint32_t{257});
   slot.flags = little(std::uint32_t{1});
-  const std::uint32_t crc = little(
-      crc32c_without(std::as_bytes(std::span(&slot, 1)), offsetof(izo_rcvd_slot, crc)));
+  const std::uint32_t crc =
+      little(crc32c_without(std::as_bytes(std::span(&slot, 1)), offsetof(izo_rcvd_slot, crc)));
   slot.crc = crc;
   std::memcpy(&file[copy * kCopy + at * sizeof(slot)], &slot, sizeof(slot));
 }

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "daemon/body_file.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <string>
+#include <utility>
+
+#include "base/error.h"
+#include "kernel/object.h"
+
+namespace izo::daemon {
+
+std::shared_ptr<BodyFile> BodyFile::live(UniqueFd file, std::uint64_t size, std::uint64_t changes) {
+  return std::shared_ptr<BodyFile>(new BodyFile(std::move(file), size, changes));
+}
+
+std::shared_ptr<BodyFile> BodyFile::staged(UniqueFd file, std::uint64_t size) {
+  return std::shared_ptr<BodyFile>(new BodyFile(std::move(file), size, std::nullopt));
+}
+
+void BodyFile::read(std::uint64_t offset, std::span<std::byte> into) const {
+  while (!into.empty()) {
+    const ssize_t size = ::pread(file_.get(), into.data(), into.size(), static_cast<off_t>(offset));
+    if (size < 0 && errno == EINTR) {
+      continue;
+    }
+    const auto got = static_cast<std::size_t>(checked(size, "read", "a body"));
+    if (got == 0) {
+      throw Error("a file became shorter while it was read");
+    }
+    offset += got;
+    into = into.subspan(got);
+  }
+}
+
+bool BodyFile::is_whole() const {
+  if (!changes_) {
+    return true;
+  }
+  const std::optional<kernel::Object> now = kernel::look_at(file_.get());
+  return now && !now->changing && now->body_changes == *changes_;
+}
+
+void StagedBody::write(Bytes bytes) {
+  while (!bytes.empty()) {
+    const ssize_t size = ::write(file_.get(), bytes.data(), bytes.size());
+    if (size < 0 && errno == EINTR) {
+      continue;
+    }
+    const auto done = static_cast<std::size_t>(checked(size, "write", "a staged body"));
+    size_ += done;
+    bytes = bytes.subspan(done);
+  }
+}
+
+std::shared_ptr<BodyFile> StagedBody::finish() {
+  // The kernel installs no body that somebody can still write.
+  const std::string path = "/proc/self/fd/" + std::to_string(file_.get());
+  UniqueFd read_only(checked(::open(path.c_str(), O_RDONLY | O_CLOEXEC), "open", path));
+  file_.reset();
+  return BodyFile::staged(std::move(read_only), size_);
+}
+
+}  // namespace izo::daemon

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: GPL-2.0
+// Bodies as files: of the fileset, as they are now, or staged in files without a name.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+
+#include "base/bytes.h"
+#include "base/unique_fd.h"
+#include "repl/replica.h"
+
+namespace izo::daemon {
+
+/// A body that can be read any number of times.
+class BodyFile final : public repl::Body {
+ public:
+  /// Of a file that may change: `changes` as IZO_IOC_OBJECT gave it after it was opened.
+  static std::shared_ptr<BodyFile> live(UniqueFd file, std::uint64_t size, std::uint64_t changes);
+  /// Of a file that nobody can change.
+  static std::shared_ptr<BodyFile> staged(UniqueFd file, std::uint64_t size);
+
+  [[nodiscard]] int fd() const { return file_.get(); }
+  [[nodiscard]] std::uint64_t size() const { return size_; }
+
+  /// Bytes from `offset` on, fewer than there is room for at the end only. Throws SysError; Error
+  /// if the file has become shorter.
+  void read(std::uint64_t offset, std::span<std::byte> into) const;
+
+  /// Is everything that was read of it until now the same body? Throws SysError.
+  [[nodiscard]] bool is_whole() const;
+
+ private:
+  BodyFile(UniqueFd file, std::uint64_t size, std::optional<std::uint64_t> changes)
+      : file_(std::move(file)), size_(size), changes_(changes) {}
+
+  UniqueFd file_;
+  std::uint64_t size_;
+  std::optional<std::uint64_t> changes_;
+};
+
+/// A body on its way: the file that it will be, without a name.
+class StagedBody {
+ public:
+  /// `file` is new, open for reading and writing, and of the file system where it will stay.
+  explicit StagedBody(UniqueFd file) : file_(std::move(file)) {}
+
+  /// Adds bytes. Throws SysError.
+  void write(Bytes bytes);
+  [[nodiscard]] std::uint64_t size() const { return size_; }
+
+  /// The whole body, which nobody can change any more; this is empty then. Throws SysError.
+  std::shared_ptr<BodyFile> finish();
+
+ private:
+  UniqueFd file_;
+  std::uint64_t size_ = 0;
+};
+
+}  // namespace izo::daemon

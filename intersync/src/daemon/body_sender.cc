@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "daemon/body_sender.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/log.h"
+
+namespace izo::daemon {
+
+using proto::BodyEnd;
+using proto::BodyHead;
+
+std::optional<std::vector<std::byte>> BodySender::next() {
+  std::vector<std::byte> out;
+  while (at_ < bodies_.size() && out.size() < proto::kBodyPiece) {
+    const auto index = static_cast<std::uint32_t>(at_);
+    const std::optional<std::shared_ptr<repl::Body>>& place = bodies_[at_];
+    if (!place || !*place) {
+      writer_.add(out, BodyHead{.index = index,
+                                .state = place ? BodyHead::State::kNone : BodyHead::State::kLater});
+      at_++;
+      continue;
+    }
+    const auto& body = dynamic_cast<const BodyFile&>(**place);
+    if (!begun_) {
+      begin(out, body);
+    }
+    go_on(out, body);
+  }
+  return out.empty() ? std::nullopt : std::optional(std::move(out));
+}
+
+void BodySender::begin(std::vector<std::byte>& out, const BodyFile& body) {
+  writer_.add(out, BodyHead{.index = static_cast<std::uint32_t>(at_),
+                            .state = BodyHead::State::kHere,
+                            .size = body.size()});
+  begun_ = true;
+  offset_ = 0;
+}
+
+void BodySender::go_on(std::vector<std::byte>& out, const BodyFile& body) {
+  bool good = true;
+  try {
+    std::vector<std::byte> piece(std::min<std::uint64_t>(proto::kBodyPiece, body.size() - offset_));
+    body.read(offset_, piece);
+    if (!piece.empty()) {
+      writer_.add_data(out, piece);
+    }
+    offset_ += piece.size();
+    if (offset_ < body.size()) {
+      return;
+    }
+    good = body.is_whole();
+  } catch (const Error& error) {
+    log::notice("a body that is being sent: ", error.what());
+    good = false;
+  }
+  writer_.add(out, BodyEnd{.index = static_cast<std::uint32_t>(at_), .whole = good});
+  bodies_[at_].reset();
+  at_++;
+  begun_ = false;
+}
+
+}  // namespace izo::daemon

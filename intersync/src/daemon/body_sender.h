@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: GPL-2.0
+// Bodies on their way out, as frames, piece by piece.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "daemon/body_file.h"
+#include "proto/messages.h"
+
+namespace izo::daemon {
+
+/// The bodies of an answer to Fetch, one behind the other.
+class BodySender {
+ public:
+  using Bodies = std::vector<std::optional<std::shared_ptr<repl::Body>>>;
+
+  BodySender(Bodies bodies, int zstd_level) : bodies_(std::move(bodies)), writer_(zstd_level) {}
+
+  /// The next frames: about a piece of a body's worth; nullopt if all have been given out. A body
+  /// that changed meanwhile, or cannot be read, ends as one that is not whole.
+  std::optional<std::vector<std::byte>> next();
+
+ private:
+  void begin(std::vector<std::byte>& out, const BodyFile& body);
+  void go_on(std::vector<std::byte>& out, const BodyFile& body);
+
+  Bodies bodies_;
+  proto::MessageWriter writer_;
+  std::size_t at_ = 0;        // the body that is next or under way
+  bool begun_ = false;        // it is under way
+  std::uint64_t offset_ = 0;  // of its next byte
+};
+
+}  // namespace izo::daemon

@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "daemon/client_side.h"
+
+#include <algorithm>
+#include <charconv>
+#include <utility>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "daemon/wire_limits.h"
+#include "http/target.h"
+
+namespace izo::daemon {
+
+using proto::BodyEnd;
+using proto::BodyHead;
+using repl::Pull;
+using repl::Push;
+using repl::Request;
+
+namespace {
+
+/// How long something that cannot be now is left alone.
+constexpr std::chrono::milliseconds kAgain{1000};
+/// A server that has news to give answers within this time and the longest poll.
+constexpr std::chrono::milliseconds kPatience{30000};
+/// The most that is kept of what a server says instead of an answer.
+constexpr std::size_t kLongestProblem = 1000;
+
+const BodyFile* file_of(const std::shared_ptr<repl::Body>& body) {
+  return dynamic_cast<const BodyFile*>(body.get());
+}
+
+std::string first_line(const std::string& text) {
+  return text.substr(0, text.find('\n'));
+}
+
+}  // namespace
+
+ClientSide::ClientSide(MainLoop& loop, Random& random, KernelReplica& replica, http::Client& http,
+                       std::string fileset)
+    : loop_(loop), random_(random), replica_(replica), http_(http), fileset_(std::move(fileset)) {}
+
+std::string ClientSide::target(const std::string& what,
+                               std::vector<std::pair<std::string, std::string>> query) const {
+  return to_string(http::Target{.path = {"izo", "v1", fileset_, what}, .query = std::move(query)});
+}
+
+void ClientSide::step() {
+  // What is being waited for after a failure comes by the timer.
+  if (stepping_ || retry_.active()) {
+    return;
+  }
+  stepping_ = true;
+  try {
+    if (!engine_) {
+      engine_ = std::make_unique<repl::Client>(replica_);
+    }
+    while (!retry_.active()) {
+      std::optional<Request> request = engine_->next();
+      if (!request) {
+        break;
+      }
+      send(*std::move(request));
+    }
+    stepping_ = false;
+    say_what_is_waited_for();
+  } catch (const Error& error) {
+    stepping_ = false;
+    engine_.reset();
+    fail(error.what());
+  }
+}
+
+void ClientSide::say_what_is_waited_for() {
+  if (engine_->waiting() != waiting_) {
+    waiting_ = engine_->waiting();
+    log::info(waiting_.empty() ? "nothing is waited for any more" : "waiting: " + waiting_);
+  }
+  // Not everything that ends a wait is in a log.
+  again_ = waiting_.empty() ? MainLoop::Handle() : loop_.after(kAgain, [this] { step(); });
+}
+
+void ClientSide::retry_after(std::chrono::milliseconds delay) {
+  retry_ = loop_.after(delay, [this] {
+    retry_.reset();
+    step();
+  });
+}
+
+void ClientSide::fail(const std::string& why) {
+  pull_.reset();
+  other_.reset();
+  pushing_.reset();
+  connected_ = false;
+  if (engine_) {
+    engine_->on_failure();
+  }
+  const std::chrono::milliseconds delay = backoff_.next(random_);
+  if (why != failed_) {
+    failed_ = why;
+    log::warning(why, "; trying again, the next time in ", delay.count(), " ms");
+  }
+  retry_after(delay);
+}
+
+void ClientSide::send(Request request) {
+  if (auto* records = std::get_if<Push>(&request)) {
+    push(std::move(*records));
+    return;
+  }
+  proto::MessageWriter writer(kZstdLevel);
+  std::vector<std::byte> bytes;
+  writer.add(bytes, request);
+  send_bytes(std::move(request), std::move(bytes));
+}
+
+void ClientSide::send_bytes(Request request, std::vector<std::byte> bytes) {
+  const proto::Kind kind = proto::kind_of(request);
+  const bool polls = kind == proto::Kind::kPull;
+  auto exchange = std::make_shared<Exchange>();
+  exchange->request = std::move(request);
+  exchange->reader = std::make_unique<MessageReader>(
+      MessageReader::Side::kResponse, kind,
+      BodyStore{.stage = [this] { return replica_.new_body(); }, .uploaded = {}}, kMostOfAnswer);
+  (polls ? pull_ : other_) = exchange;
+  http::Receiver receiver;
+  receiver.head = [it = exchange.get()](const http::AnswerHead& head) {
+    it->status = head.status;
+    return true;
+  };
+  receiver.data = [it = exchange.get()](Bytes piece) {
+    if (it->status != 200) {
+      it->problem += as_text(piece);
+      return it->problem.size() <= kLongestProblem;
+    }
+    try {
+      return it->reader->feed(piece);
+    } catch (const Error& error) {
+      it->failure = error.what();
+      return false;
+    }
+  };
+  receiver.done = [this, weak = std::weak_ptr(exchange)](const http::Outcome& outcome) {
+    if (const std::shared_ptr<Exchange> same = weak.lock()) {
+      take(same, outcome);
+    }
+  };
+  exchange->transfer = http_.start({.method = http::Method::kPost,
+                                    .target = target(std::string(proto::name_of(kind))),
+                                    .headers = {{"Content-Type", "application/octet-stream"}},
+                                    .body = std::move(bytes),
+                                    .range = {},
+                                    .longest_answer = kMostOfAnswer,
+                                    .patience = polls ? kPatience + kLongestPoll : kPatience},
+                                   std::move(receiver));
+}
+
+void ClientSide::take(const std::shared_ptr<Exchange>& exchange, const http::Outcome& outcome) {
+  (std::holds_alternative<Pull>(exchange->request) ? pull_ : other_).reset();
+  if (std::holds_alternative<Push>(exchange->request)) {
+    pushing_.reset();
+  }
+  std::string why = exchange->failure;
+  if (why.empty() && exchange->status != 200 && exchange->status != 0) {
+    why = "the server answers with status " + std::to_string(exchange->status) + ": " +
+          first_line(exchange->problem);
+  }
+  if (why.empty() && !exchange->reader->why().empty()) {
+    why = "the server's answer is none: " + exchange->reader->why();
+  }
+  if (why.empty() && outcome.how != http::Outcome::How::kComplete) {
+    why = outcome.error;
+  }
+  std::optional<MessageReader::Message> message;
+  if (why.empty()) {
+    message = exchange->reader->finish();
+    why = exchange->reader->why();
+  }
+  if (!message) {
+    fail(why);
+    return;
+  }
+  try {
+    engine_->on(exchange->request, std::get<repl::Response>(*std::move(message)));
+  } catch (const Error& error) {
+    engine_.reset();
+    fail(error.what());
+    return;
+  }
+  if (std::holds_alternative<repl::Hello>(exchange->request)) {
+    log::info("connected to the server");
+    connected_ = true;
+    failed_.clear();
+  }
+  backoff_.reset();
+  step();
+}
+
+void ClientSide::push(Push push) {
+  pushing_ = std::make_unique<Pushing>();
+  pushing_->push = std::move(push);
+  pushing_->uploads.resize(pushing_->push.records.size());
+  pushing_->push.bodies.resize(pushing_->push.records.size());
+  go_on_pushing();
+}
+
+void ClientSide::go_on_pushing() {
+  Pushing& it = *pushing_;
+  for (; it.at < it.push.records.size(); it.at++) {
+    const BodyFile* body = file_of(it.push.bodies[it.at]);
+    if (body == nullptr || it.uploads[it.at] != 0) {
+      continue;
+    }
+    if (it.bodies + body->size() <= kMostBodies) {
+      it.bodies += body->size();
+      continue;
+    }
+    it.offset = 0;
+    upload(*body);
+    return;
+  }
+  send_records();
+}
+
+void ClientSide::upload(const BodyFile& body) {
+  Pushing& it = *pushing_;
+  // The number that the record has in our log: nobody else's of ours.
+  const std::uint64_t number = it.push.records[it.at].recno;
+  std::vector<std::byte> piece(std::min<std::uint64_t>(kUploadPiece, body.size() - it.offset));
+  body.read(it.offset, piece);
+  it.answer.clear();
+  http::Receiver receiver;
+  receiver.data = [this](Bytes bytes) {
+    pushing_->answer += as_text(bytes);
+    return pushing_->answer.size() <= kLongestProblem;
+  };
+  receiver.done = [this](const http::Outcome& outcome) { on_uploaded(outcome); };
+  it.transfer =
+      http_.start({.method = http::Method::kPost,
+                   .target = target("upload", {{"client", kml::to_string(it.push.replica)},
+                                               {"number", std::to_string(number)},
+                                               {"offset", std::to_string(it.offset)}}),
+                   .headers = {{"Content-Type", "application/octet-stream"}},
+                   .body = std::move(piece),
+                   .range = {},
+                   .longest_answer = kLongestProblem,
+                   .patience = kPatience},
+                  std::move(receiver));
+}
+
+void ClientSide::on_uploaded(const http::Outcome& outcome) {
+  Pushing& it = *pushing_;
+  const std::string answer = first_line(it.answer);
+  if (outcome.how != http::Outcome::How::kComplete || outcome.head.status != 200) {
+    fail(outcome.how != http::Outcome::How::kComplete
+             ? outcome.error
+             : "the server answers an upload with status " + std::to_string(outcome.head.status) +
+                   ": " + answer);
+    return;
+  }
+  std::uint64_t here = 0;
+  const char* end = answer.data() + answer.size();
+  const BodyFile& body = *file_of(it.push.bodies[it.at]);
+  if (std::from_chars(answer.data(), end, here).ptr != end || here > body.size() ||
+      here <= it.offset) {
+    // An empty body is never uploaded, so something more must be there now.
+    fail("the server has lost a body that was being uploaded");
+    return;
+  }
+  try {
+    it.offset = here;
+    if (here < body.size()) {
+      upload(body);
+      return;
+    }
+    it.uploads[it.at] = it.push.records[it.at].recno;
+    it.at++;
+    go_on_pushing();
+  } catch (const Error& error) {
+    fail(error.what());
+  }
+}
+
+void ClientSide::send_records() {
+  Pushing& it = *pushing_;
+  proto::MessageWriter writer(kZstdLevel);
+  std::vector<std::byte> bytes;
+  // Up to the first body that changed meanwhile.
+  std::size_t good = 0;
+  while (good < it.push.records.size()) {
+    const BodyFile* body = file_of(it.push.bodies[good]);
+    if (body != nullptr && !body->is_whole()) {
+      break;
+    }
+    good++;
+  }
+  it.push.records.resize(good);
+  if (good == 0) {
+    fail("a file changes while it is sent");
+    return;
+  }
+  const std::size_t count = writer.add(bytes, Request(it.push), kMostRecords);
+  it.push.records.resize(count);
+  it.push.bodies.resize(count);
+  std::vector<std::byte> piece;
+  for (std::size_t i = 0; i < count; i++) {
+    const BodyFile* body = file_of(it.push.bodies[i]);
+    const auto index = static_cast<std::uint32_t>(i);
+    if (body == nullptr) {
+      continue;
+    }
+    if (it.uploads[i] != 0) {
+      writer.add(bytes, BodyHead{.index = index,
+                                 .state = BodyHead::State::kUploaded,
+                                 .size = body->size(),
+                                 .upload = it.uploads[i]});
+      continue;
+    }
+    writer.add(bytes,
+               BodyHead{.index = index, .state = BodyHead::State::kHere, .size = body->size()});
+    for (std::uint64_t at = 0; at < body->size(); at += piece.size()) {
+      piece.resize(std::min<std::uint64_t>(proto::kBodyPiece, body->size() - at));
+      body->read(at, piece);
+      writer.add_data(bytes, piece);
+    }
+    if (!body->is_whole()) {
+      fail("a file changes while it is sent");
+      return;
+    }
+    writer.add(bytes, BodyEnd{.index = index, .whole = true});
+  }
+  log::debug(log::kReint, "pushes ", count, " records up to ", it.push.records.back().recno);
+  send_bytes(Request(it.push), std::move(bytes));
+}
+
+}  // namespace izo::daemon

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: GPL-2.0
+// The client: the engine's requests to the server, and the answers back to it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/backoff.h"
+#include "base/main_loop.h"
+#include "base/random.h"
+#include "daemon/kernel_replica.h"
+#include "daemon/message_reader.h"
+#include "http/client.h"
+#include "repl/client.h"
+
+namespace izo::daemon {
+
+class ClientSide {
+ public:
+  /// All must live longer. `fileset`: the name that is asked for.
+  ClientSide(MainLoop& loop, Random& random, KernelReplica& replica, http::Client& http,
+             std::string fileset);
+
+  /// Does all that can be done now. On the loop; later it goes on by itself.
+  void step();
+
+  /// There is something new in our log, on the medium.
+  void log_grew() { step(); }
+
+  /// Is there a server that follows our log, so that it shall come onto the medium soon?
+  [[nodiscard]] bool is_followed() const { return connected_; }
+
+ private:
+  /// A request that is under way.
+  struct Exchange {
+    repl::Request request;
+    std::unique_ptr<MessageReader> reader;
+    int status = 0;
+    std::string problem;  ///< What the server says instead of an answer.
+    std::string failure;  ///< What failed here.
+    http::Client::Transfer transfer;
+  };
+  /// A Push on its way: bodies first, one after the other.
+  struct Pushing {
+    repl::Push push;
+    std::vector<std::uint64_t> uploads;  ///< For each record: number of its upload, or 0.
+    std::size_t at = 0;                  ///< The record whose body is next.
+    std::uint64_t offset = 0;            ///< In that body.
+    std::uint64_t bodies = 0;            ///< Bytes of those that come with the records.
+    std::string answer;
+    http::Client::Transfer transfer;
+  };
+
+  void send(repl::Request request);
+  void send_bytes(repl::Request request, std::vector<std::byte> bytes);
+  void push(repl::Push push);
+  /// Uploads what is next of the bodies, or sends the records.
+  void go_on_pushing();
+  void upload(const BodyFile& body);
+  void on_uploaded(const http::Outcome& outcome);
+  void send_records();
+  void take(const std::shared_ptr<Exchange>& exchange, const http::Outcome& outcome);
+  void fail(const std::string& why);
+  void say_what_is_waited_for();
+  void retry_after(std::chrono::milliseconds delay);
+  [[nodiscard]] std::string target(
+      const std::string& what, std::vector<std::pair<std::string, std::string>> query = {}) const;
+
+  MainLoop& loop_;
+  Random& random_;
+  KernelReplica& replica_;
+  http::Client& http_;
+  std::string fileset_;
+  Backoff backoff_{{}};
+  std::unique_ptr<repl::Client> engine_;  // null: its next use reads the tree anew
+  std::shared_ptr<Exchange> pull_;
+  std::shared_ptr<Exchange> other_;
+  std::unique_ptr<Pushing> pushing_;
+  MainLoop::Handle retry_;  // active: nothing is tried before
+  MainLoop::Handle again_;
+  bool connected_ = false;
+  bool stepping_ = false;
+  std::string failed_;   // the last failure that was said
+  std::string waiting_;  // what was said to be waited for
+};
+
+}  // namespace izo::daemon

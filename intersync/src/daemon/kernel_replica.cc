@@ -1,0 +1,397 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "daemon/kernel_replica.h"
+
+#include <fcntl.h>
+#include <linux/intermezzo_reint.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <deque>
+#include <utility>
+
+#include "base/error.h"
+#include "base/fs_at.h"
+#include "daemon/batch_form.h"
+#include "kernel/object.h"
+#include "kml/received.h"
+#include "kml/stream_reader.h"
+#include "kml/tables.h"
+
+namespace izo::daemon {
+
+using kernel::look_at;
+using kernel::Object;
+using repl::Handle;
+using repl::Name;
+
+namespace {
+
+/// Bytes of the log that are read at once, and of a body.
+constexpr std::size_t kPiece = std::size_t{1} << 18;
+/// The longest table that is read.
+constexpr std::size_t kLongestTable = std::size_t{64} << 20;
+
+bool is(const Object& object, const Handle& what) {
+  return object.ino == what.ino && object.generation == what.generation;
+}
+
+/// Did a change of ours fail because the tree is not as it was? Else throws.
+bool changed_meanwhile(std::string_view call, const std::string& name) {
+  switch (errno) {
+    case EEXIST:
+    case ENOENT:
+    case ENOTEMPTY:
+    case ENOTDIR:
+    case EISDIR:
+    case EBUSY:
+    case EINVAL:
+    case EMLINK:
+    case EPERM:
+    case EXDEV:
+      return true;
+    default:
+      throw SysError(errno, call, name);
+  }
+}
+
+/// A structure as bytes, to be sent or filled.
+template <typename T>
+void ask(int fd, unsigned long command, T& value, std::string_view what) {
+  checked(::ioctl(fd, command, &value), what);
+}
+
+bool have_same_bytes(const BodyFile& body, int file, std::uint64_t size) {
+  if (body.size() != size) {
+    return false;
+  }
+  const auto other = BodyFile::staged(
+      UniqueFd(checked(::fcntl(file, F_DUPFD_CLOEXEC, 0), "fcntl", "a file")), size);
+  std::vector<std::byte> one(kPiece);
+  std::vector<std::byte> two(kPiece);
+  for (std::uint64_t at = 0; at < size; at += kPiece) {
+    const std::size_t part = std::min<std::uint64_t>(kPiece, size - at);
+    body.read(at, std::span(one).first(part));
+    other->read(at, std::span(two).first(part));
+    if (std::memcmp(one.data(), two.data(), part) != 0) {
+      return false;
+    }
+  }
+  return true;
+}
+
+void copy_bytes(const BodyFile& body, int file) {
+  StagedBody out(UniqueFd(checked(::fcntl(file, F_DUPFD_CLOEXEC, 0), "fcntl", "a file")));
+  std::vector<std::byte> buffer(kPiece);
+  for (std::uint64_t at = 0; at < body.size(); at += kPiece) {
+    const auto part = std::span(buffer).first(std::min<std::uint64_t>(kPiece, body.size() - at));
+    body.read(at, part);
+    out.write(part);
+  }
+}
+
+/// Gives a new file owner, mode and time of another.
+void imitate(int file, const struct stat& like) {
+  checked(::fchown(file, like.st_uid, like.st_gid), "chown", "a conflict copy");
+  checked(::fchmod(file, like.st_mode & 07777), "chmod", "a conflict copy");
+  const std::array<timespec, 2> times{like.st_atim, like.st_mtim};
+  checked(::futimens(file, times.data()), "utimes", "a conflict copy");
+}
+
+std::optional<UniqueFd> open_file(int directory, const std::string& name) {
+  const int fd =
+      ::openat(directory, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOATIME | O_CLOEXEC);
+  if (fd < 0 && (errno == ENOENT || errno == ELOOP || errno == ENXIO)) {
+    return std::nullopt;
+  }
+  return UniqueFd(checked(fd, "open", name));
+}
+
+}  // namespace
+
+KernelReplica::KernelReplica(const kernel::Fileset& fileset, Role role)
+    : fileset_(fileset), role_(role), tree_(fileset.mount_point), log_(fileset.log_path()) {
+  look_at_peers();
+}
+
+std::string KernelReplica::path_of(const std::string& file) const {
+  return fileset_.directory() + "/" + file;
+}
+
+void KernelReplica::look_at_peers() {
+  const UniqueFd folder = izo::open_directory(fileset_.directory());
+  const std::string table = read_file(folder.get(), "replicas", kLongestTable).value_or("");
+  kml::DecodedReplicas decoded = kml::decode_replicas(as_bytes(table));
+  if (const auto* fault = std::get_if<kml::Corrupt>(&decoded)) {
+    throw Error(path_of("replicas") + ": " + fault->what);
+  }
+  table_ = std::get<kml::Replicas>(std::move(decoded)).members;
+  const std::string slots = read_file(folder.get(), "last_rcvd", kLongestTable).value_or("");
+  kml::DecodedReceived received = kml::decode_received(as_bytes(slots));
+  if (const auto* fault = std::get_if<kml::Corrupt>(&received)) {
+    throw Error(path_of("last_rcvd") + ": " + fault->what);
+  }
+  for (const kml::ReceivedSlot& slot : std::get<std::vector<kml::ReceivedSlot>>(received)) {
+    received_[slot.replica] = {.epoch = slot.epoch, .recno = slot.recno, .offset = slot.offset};
+  }
+}
+
+repl::Replica::State KernelReplica::state() {
+  const kernel::LogInfo info = log_.info();
+  if (info.failed) {
+    throw Error(path_of("kml") + ": the log met an error and is read-only; see the kernel's log");
+  }
+  if (info.overflow) {
+    throw Error(path_of("kml") +
+                ": the log has overflowed and does not tell all changes; nothing is shared until "
+                "the cache is made anew by mkizofs");
+  }
+  return {.replica = info.replica,
+          .table = table_,
+          .self = info.self,
+          .epoch = info.epoch,
+          .first = info.first,
+          .first_recno = info.first_recno,
+          .end = info.end};
+}
+
+repl::Replica::Records KernelReplica::read(std::uint64_t offset) {
+  Records out{.records = {}, .next = offset};
+  std::vector<std::byte> buffer(kPiece);
+  kml::StreamReader reader(kml::Position{.epoch = log_.info().epoch, .offset = offset, .recno = 0});
+  for (std::uint64_t at = offset; out.records.empty();) {
+    const auto got = log_.read(at, buffer);
+    if (std::holds_alternative<kernel::LogFile::Trimmed>(got)) {
+      throw Error(path_of("kml") + ": the records from offset " + std::to_string(offset) +
+                  " on are not kept any more");
+    }
+    const std::size_t size = std::get<std::size_t>(got);
+    if (size == 0) {
+      return out;
+    }
+    at += size;
+    reader.feed(Bytes(buffer).first(size));
+    for (;;) {
+      kml::StreamReader::Next next = reader.next();
+      if (const auto* fault = std::get_if<kml::Corrupt>(&next)) {
+        throw Error(path_of("kml") + " at offset " + std::to_string(reader.position().offset) +
+                    ": " + fault->what);
+      }
+      auto* record = std::get_if<kml::Record>(&next);
+      if (record == nullptr) {
+        break;
+      }
+      out.next = record->offset + record->length;
+      out.records.push_back(std::move(*record));
+    }
+  }
+  return out;
+}
+
+std::uint16_t KernelReplica::index_of(const kml::Uuid& replica) {
+  const auto known = std::find(table_.begin(), table_.end(), replica);
+  if (known != table_.end()) {
+    return static_cast<std::uint16_t>(known - table_.begin() + 1);
+  }
+  izo_position position{};
+  position.version = IZO_REINT_VERSION;
+  std::copy(replica.begin(), replica.end(), std::begin(position.replica));
+  ask(tree_.root(), IZO_IOC_REINT_POSITION, position, "ioctl IZO_IOC_REINT_POSITION");
+  look_at_peers();
+  return position.index;
+}
+
+std::optional<repl::Received> KernelReplica::received(const kml::Uuid& peer) {
+  const auto found = received_.find(peer);
+  return found != received_.end() ? std::optional(found->second) : std::nullopt;
+}
+
+void KernelReplica::set_received(const kml::Uuid& peer, const repl::Received& position) {
+  izo_position raw{};
+  raw.version = IZO_REINT_VERSION;
+  raw.flags = role_ == Role::kClient ? IZO_POSITION_UPSTREAM : 0;
+  std::copy(peer.begin(), peer.end(), std::begin(raw.replica));
+  raw.epoch = position.epoch;
+  raw.recno = position.recno;
+  raw.offset = position.offset;
+  ask(tree_.root(), IZO_IOC_REINT_POSITION, raw, "ioctl IZO_IOC_REINT_POSITION");
+  look_at_peers();
+}
+
+std::vector<repl::Result> KernelReplica::apply(const repl::Batch& batch) {
+  const std::vector<std::byte> operations = operations_of(batch);
+  std::vector<izo_reint_result> results(batch.operations.size());
+  izo_reint raw{};
+  raw.version = IZO_REINT_VERSION;
+  raw.size = sizeof(raw);
+  raw.flags = batch.forward ? IZO_REINT_FORWARD : 0;
+  raw.count = static_cast<__u32>(batch.operations.size());
+  raw.ops = reinterpret_cast<std::uintptr_t>(operations.data());
+  raw.bytes = static_cast<__u32>(operations.size());
+  raw.results = reinterpret_cast<std::uintptr_t>(results.data());
+  std::copy(batch.peer.begin(), batch.peer.end(), std::begin(raw.peer));
+  raw.epoch = batch.epoch;
+  raw.decided = batch.decided;
+  ask(tree_.root(), IZO_IOC_REINT, raw, "ioctl IZO_IOC_REINT");
+  results.resize(std::min<std::size_t>(raw.done + std::size_t{1}, results.size()));
+  std::vector<repl::Result> out;
+  for (std::size_t i = 0; i < results.size(); i++) {
+    const izo_reint_result& one = results[i];
+    out.push_back({.code = one.code,
+                   .error = one.error,
+                   .handle = {.ino = one.ino, .generation = one.generation, .result = {}},
+                   .recno = one.recno});
+    if (out.back().stored()) {
+      const kml::Record& record = batch.operations[i].record;
+      received_[batch.peer] = {
+          .epoch = batch.epoch, .recno = record.recno, .offset = record.offset + record.length};
+    }
+  }
+  return out;
+}
+
+void KernelReplica::walk(const std::function<void(const repl::Found&)>& visit) {
+  std::deque<kml::Fid> due{kml::kRootFid};
+  for (; !due.empty(); due.pop_front()) {
+    const UniqueFd directory = open_directory(due.front());
+    if (!directory) {
+      continue;  // it has gone or moved: the log tells
+    }
+    for (const std::string& name : names_in(directory.get())) {
+      const std::optional<Object> object = look_at(directory.get(), name);
+      if (!object || object->local) {
+        continue;
+      }
+      visit({.fid = object->fid,
+             .handle = {.ino = object->ino, .generation = object->generation, .result = {}},
+             .mode = object->mode,
+             .name = {.dir = due.front(), .name = name}});
+      if (S_ISDIR(object->mode)) {
+        due.push_back(object->fid);
+      }
+    }
+  }
+}
+
+UniqueFd KernelReplica::directory_of(const Name& name, const Handle& what) const {
+  UniqueFd directory = open_directory(name.dir);
+  if (!directory) {
+    return {};
+  }
+  const std::optional<Object> object = look_at(directory.get(), name.name);
+  return object && is(*object, what) ? std::move(directory) : UniqueFd();
+}
+
+repl::Replica::Reading KernelReplica::read_body(const Name& name, const Handle& handle) {
+  const UniqueFd directory = directory_of(name, handle);
+  if (!directory) {
+    return {};
+  }
+  std::optional<UniqueFd> file = open_file(directory.get(), name.name);
+  const std::optional<Object> object = file ? look_at(file->get()) : std::nullopt;
+  if (!object || !is(*object, handle) || !S_ISREG(object->mode)) {
+    return {};
+  }
+  if (object->changing) {
+    return {.body = nullptr, .changing = true};
+  }
+  struct stat st{};
+  checked(::fstat(file->get(), &st), "stat", name.name);
+  if (object->listed) {
+    checked(::fdatasync(file->get()), "fdatasync", name.name);
+  }
+  return {.body = BodyFile::live(*std::move(file), static_cast<std::uint64_t>(st.st_size),
+                                 object->body_changes)};
+}
+
+repl::Replica::Kept KernelReplica::keep_copy(const Name& name, const repl::Body& body,
+                                             const Name& like) {
+  const auto& from = dynamic_cast<const BodyFile&>(body);
+  const UniqueFd directory = open_directory(name.dir);
+  if (!directory) {
+    return Kept::kNot;
+  }
+  struct stat st{};
+  if (const std::optional<UniqueFd> there = open_file(directory.get(), name.name)) {
+    checked(::fstat(there->get(), &st), "stat", name.name);
+    return S_ISREG(st.st_mode) &&
+                   have_same_bytes(from, there->get(), static_cast<std::uint64_t>(st.st_size))
+               ? Kept::kDone
+               : Kept::kTaken;
+  }
+  const UniqueFd copy = tree_.new_file();
+  copy_bytes(from, copy.get());
+  if (!from.is_whole()) {
+    return Kept::kNot;
+  }
+  const UniqueFd model = open_directory(like.dir);
+  if (model && ::fstatat(model.get(), like.name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+      S_ISREG(st.st_mode)) {
+    imitate(copy.get(), st);
+  }
+  checked(::fsync(copy.get()), "fsync", name.name);
+  if (::linkat(copy.get(), "", directory.get(), name.name.c_str(), AT_EMPTY_PATH) == 0) {
+    return Kept::kDone;
+  }
+  const bool taken = errno == EEXIST;
+  changed_meanwhile("link", name.name);
+  return taken ? Kept::kTaken : Kept::kNot;
+}
+
+bool KernelReplica::move(const Handle& what, const Name& from, const Name& to) {
+  const UniqueFd source = directory_of(from, what);
+  const UniqueFd target = open_directory(to.dir);
+  return source && target &&
+         (::renameat2(source.get(), from.name.c_str(), target.get(), to.name.c_str(),
+                      RENAME_NOREPLACE) == 0 ||
+          !changed_meanwhile("rename", from.name));
+}
+
+bool KernelReplica::add_name(const Handle& what, const Name& from, const Name& to) {
+  const UniqueFd source = directory_of(from, what);
+  const UniqueFd target = open_directory(to.dir);
+  return source && target &&
+         (::linkat(source.get(), from.name.c_str(), target.get(), to.name.c_str(), 0) == 0 ||
+          !changed_meanwhile("link", from.name));
+}
+
+bool KernelReplica::remove(const Handle& what, const Name& name) {
+  const UniqueFd directory = directory_of(name, what);
+  if (!directory) {
+    return false;
+  }
+  struct stat st{};
+  if (::fstatat(directory.get(), name.name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) {
+    return !changed_meanwhile("stat", name.name);
+  }
+  return ::unlinkat(directory.get(), name.name.c_str(), S_ISDIR(st.st_mode) ? AT_REMOVEDIR : 0) ==
+             0 ||
+         !changed_meanwhile("unlink", name.name);
+}
+
+bool KernelReplica::touch_attributes(const Handle& what, const Name& name) {
+  const UniqueFd directory = directory_of(name, what);
+  struct stat st{};
+  if (!directory || ::fstatat(directory.get(), name.name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) {
+    return false;
+  }
+  if (::fchownat(directory.get(), name.name.c_str(), st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW) !=
+      0) {
+    return !changed_meanwhile("chown", name.name);
+  }
+  // After the owner, whose change takes the set-id bits.
+  return S_ISLNK(st.st_mode) ||
+         ::fchmodat(directory.get(), name.name.c_str(), st.st_mode & 07777, 0) == 0 ||
+         !changed_meanwhile("chmod", name.name);
+}
+
+std::vector<std::string> KernelReplica::list(const kml::Fid& dir) {
+  const UniqueFd directory = open_directory(dir);
+  return directory ? names_in(directory.get()) : std::vector<std::string>();
+}
+
+}  // namespace izo::daemon

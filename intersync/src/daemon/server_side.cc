@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "daemon/server_side.h"
+
+#include <charconv>
+#include <utility>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "daemon/body_sender.h"
+#include "daemon/wire_limits.h"
+
+namespace izo::daemon {
+
+using http::Answer;
+using http::Exchange;
+using repl::Pull;
+using repl::Request;
+using repl::Response;
+
+namespace {
+
+http::Headers octets() {
+  return {{"Content-Type", "application/octet-stream"}};
+}
+
+Answer problem(int status, const std::string& text) {
+  const std::string line = text + "\n";
+  const Bytes bytes = as_bytes(line);
+  return {.status = status,
+          .headers = {{"Content-Type", "text/plain; charset=utf-8"}},
+          .body = std::vector<std::byte>(bytes.begin(), bytes.end())};
+}
+
+std::optional<std::uint64_t> number_in(const http::Target& target, const std::string& key) {
+  const std::string* text = target.value(key);
+  std::uint64_t value = 0;
+  if (text == nullptr) {
+    return std::nullopt;
+  }
+  const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), value);
+  return error == std::errc() && end == text->data() + text->size() ? std::optional(value)
+                                                                    : std::nullopt;
+}
+
+/// Gives a client the bodies that it asked for, as fast as it takes them.
+class Outflow : public std::enable_shared_from_this<Outflow> {
+ public:
+  Outflow(http::StreamWriter writer, BodySender::Bodies bodies)
+      : writer_(std::move(writer)), sender_(std::move(bodies), kZstdLevel) {}
+
+  /// What waits for room waits no more when the client goes away.
+  void start() {
+    writer_.on_gone([weak = weak_from_this()] {
+      if (const std::shared_ptr<Outflow> self = weak.lock()) {
+        self->writer_.on_room({});
+      }
+    });
+    go_on();
+  }
+
+ private:
+  void go_on() {
+    while (!writer_.gone()) {
+      std::optional<std::vector<std::byte>> piece = sender_.next();
+      if (!piece) {
+        writer_.finish();
+        return;
+      }
+      if (!writer_.write(*std::move(piece))) {
+        writer_.on_room([self = shared_from_this()] { self->go_on(); });
+        return;
+      }
+    }
+  }
+
+  http::StreamWriter writer_;
+  BodySender sender_;
+};
+
+}  // namespace
+
+ServerSide::ServerSide(MainLoop& loop, const Clock& clock, KernelReplica& replica,
+                       std::string fileset)
+    : loop_(loop),
+      replica_(replica),
+      fileset_(std::move(fileset)),
+      uploads_(clock, [&replica] { return replica.new_body(); }) {}
+
+void ServerSide::handle(Exchange exchange) {
+  const http::Incoming& request = exchange.request();
+  const std::vector<std::string>& path = request.target.path;
+  log::debug(
+      log::kHttp, request.address, " asks for ", [&] { return to_string(request.target); }, ", ",
+      request.body.size(), " bytes");
+  if (path.size() != 4 || path[0] != "izo" || path[1] != "v1") {
+    exchange.answer(problem(404, "this is intersync; there is nothing here but /izo/v1/FILESET/"));
+    return;
+  }
+  if (path[2] != fileset_) {
+    exchange.answer(problem(404, "this server has the fileset " + fileset_ + ", not " + path[2] +
+                                     ": mount the client with fileset=" + fileset_));
+    return;
+  }
+  try {
+    const std::optional<proto::Kind> kind = proto::kind_of(path[3]);
+    if (request.method != http::Method::kPost || (!kind && path[3] != "upload")) {
+      exchange.answer(problem(404, "no such request"));
+    } else if (kind) {
+      answer_message(std::move(exchange), *kind);
+    } else {
+      answer_upload(std::move(exchange));
+    }
+  } catch (const Error& error) {
+    // The tree is read anew, as it may not be what the engine took it for.
+    engine_.reset();
+    log::error(error.what());
+  }
+}
+
+void ServerSide::answer_upload(Exchange exchange) {
+  const http::Incoming& request = exchange.request();
+  const std::string* client = request.target.value("client");
+  const std::optional<kml::Uuid> uuid = client != nullptr ? kml::uuid_from(*client) : std::nullopt;
+  const std::optional<std::uint64_t> number = number_in(request.target, "number");
+  const std::optional<std::uint64_t> offset = number_in(request.target, "offset");
+  if (!uuid || !number || !offset) {
+    exchange.answer(problem(400, "client, number and offset must be there"));
+    return;
+  }
+  const std::uint64_t here = uploads_.add(*uuid, *number, *offset, request.body);
+  exchange.answer(problem(200, std::to_string(here)));
+}
+
+void ServerSide::answer_message(Exchange exchange, proto::Kind kind) {
+  MessageReader reader(MessageReader::Side::kRequest, kind,
+                       {.stage = [this] { return replica_.new_body(); },
+                        .uploaded = [this](const kml::Uuid& client, std::uint64_t number,
+                                           std::uint64_t size) -> std::shared_ptr<repl::Body> {
+                          return uploads_.take(client, number, size);
+                        }},
+                       kMostOfRequest);
+  std::optional<MessageReader::Message> message;
+  if (reader.feed(exchange.request().body)) {
+    message = reader.finish();
+  }
+  if (!message) {
+    log::warning(exchange.request().address, " sent what is no ", proto::name_of(kind), ": ",
+                 reader.why());
+    exchange.answer(problem(400, reader.why()));
+    return;
+  }
+  answer(std::move(exchange), std::get<Request>(*message));
+}
+
+Response ServerSide::decide(const Request& request) {
+  if (!engine_) {
+    engine_ = std::make_unique<repl::Server>(replica_);
+  }
+  return engine_->answer(request);
+}
+
+void ServerSide::answer(Exchange exchange, const Request& request) {
+  if (const auto* pulled = std::get_if<Pull>(&request)) {
+    pull(std::move(exchange), *pulled, false);
+    return;
+  }
+  Response response = decide(request);
+  if (const auto* hello = std::get_if<repl::Hello>(&request)) {
+    told_.erase(hello->replica);
+    log::info("client ", kml::to_string(hello->replica), " at ", exchange.request().address,
+              std::holds_alternative<repl::Refusal>(response) ? " is refused" : " is here");
+  }
+  if (const auto* pushed = std::get_if<repl::Pushed>(&response)) {
+    log::debug(log::kReint, "records of ", exchange.request().address, " are applied up to ",
+               pushed->accepted.recno,
+               pushed->stopped.empty() ? std::string() : ", not further: " + pushed->stopped);
+  }
+  send(std::move(exchange), std::move(response));
+  // What was applied is in our log.
+  log_grew();
+}
+
+bool ServerSide::is_news(const Pull& pull, const Response& response) {
+  const auto* pulled = std::get_if<repl::Pulled>(&response);
+  if (pulled == nullptr || !pulled->records.empty()) {
+    return true;
+  }
+  const auto told = told_.find(pull.replica);
+  return pulled->digest && (told == told_.end() || told->second != *pulled->digest);
+}
+
+void ServerSide::pull(Exchange exchange, const Pull& pull, bool now) {
+  Response response = decide(pull);
+  if (!now && !is_news(pull, response)) {
+    wait(std::move(exchange), pull);
+    return;
+  }
+  const auto* pulled = std::get_if<repl::Pulled>(&response);
+  if (pulled != nullptr && pulled->digest) {
+    told_[pull.replica] = *pulled->digest;
+  }
+  send(std::move(exchange), std::move(response));
+}
+
+void ServerSide::wait(Exchange exchange, const Pull& pull) {
+  const Place place =
+      waiting_.insert(waiting_.end(), {.exchange = std::move(exchange), .pull = pull, .limit = {}});
+  place->limit = loop_.after(kLongestPoll, [this, place] {
+    Waiting ended = std::move(*place);
+    end_wait(place);
+    try {
+      this->pull(std::move(ended.exchange), ended.pull, true);
+    } catch (const Error& error) {
+      engine_.reset();
+      log::error(error.what());
+    }
+  });
+  place->exchange.on_gone([this, place] { end_wait(place); });
+}
+
+void ServerSide::end_wait(Place place) {
+  waiting_.erase(place);
+}
+
+void ServerSide::log_grew() {
+  try {
+    for (Place place = waiting_.begin(); place != waiting_.end();) {
+      const Response response = decide(place->pull);
+      const Place next = std::next(place);
+      if (is_news(place->pull, response)) {
+        Waiting ended = std::move(*place);
+        end_wait(place);
+        ended.exchange.on_gone({});
+        pull(std::move(ended.exchange), ended.pull, true);
+      }
+      place = next;
+    }
+  } catch (const Error& error) {
+    engine_.reset();
+    log::error(error.what());
+  }
+}
+
+void ServerSide::send(Exchange exchange, Response response) {
+  proto::MessageWriter writer(kZstdLevel);
+  std::vector<std::byte> out;
+  writer.add(out, response);
+  auto* fetched = std::get_if<repl::Fetched>(&response);
+  if (fetched == nullptr) {
+    exchange.answer({.status = 200, .headers = octets(), .body = std::move(out)});
+    return;
+  }
+  http::StreamWriter stream = exchange.stream(200, octets());
+  stream.write(std::move(out));
+  std::make_shared<Outflow>(std::move(stream), std::move(fetched->bodies))->start();
+}
+
+}  // namespace izo::daemon

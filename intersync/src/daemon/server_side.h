@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: GPL-2.0
+// The server: requests of clients to the engine, and its answers back.
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/clock.h"
+#include "base/main_loop.h"
+#include "daemon/kernel_replica.h"
+#include "daemon/message_reader.h"
+#include "daemon/uploads.h"
+#include "http/exchange.h"
+#include "repl/server.h"
+
+namespace izo::daemon {
+
+class ServerSide {
+ public:
+  /// All must live longer. `fileset`: the name that clients must ask for.
+  ServerSide(MainLoop& loop, const Clock& clock, KernelReplica& replica, std::string fileset);
+
+  /// Answers a request, at once or when there is something to say. On the loop.
+  void handle(http::Exchange exchange);
+
+  /// There is something new in our log, on the medium.
+  void log_grew();
+
+  /// Does a client follow our log, so that it shall come onto the medium soon?
+  [[nodiscard]] bool is_followed() const { return !waiting_.empty(); }
+
+ private:
+  /// A client that has all of our log.
+  struct Waiting {
+    http::Exchange exchange;
+    repl::Pull pull;
+    MainLoop::Handle limit;
+  };
+  using Place = std::list<Waiting>::iterator;
+
+  void answer_message(http::Exchange exchange, proto::Kind kind);
+  void answer_upload(http::Exchange exchange);
+  void answer(http::Exchange exchange, const repl::Request& request);
+  /// Answers a Pull, or lets it wait; `now`: it must be answered.
+  void pull(http::Exchange exchange, const repl::Pull& pull, bool now);
+  void wait(http::Exchange exchange, const repl::Pull& pull);
+  void end_wait(Place place);
+  /// Is there something in an answer to a Pull that the client does not know?
+  [[nodiscard]] bool is_news(const repl::Pull& pull, const repl::Response& response);
+  repl::Response decide(const repl::Request& request);
+  void send(http::Exchange exchange, repl::Response response);
+
+  MainLoop& loop_;
+  KernelReplica& replica_;
+  std::string fileset_;
+  Uploads uploads_;
+  std::unique_ptr<repl::Server> engine_;  // null: its next use reads the tree anew
+  std::list<Waiting> waiting_;
+  std::map<kml::Uuid, std::uint64_t> told_;  // the last digest that a client was told
+};
+
+}  // namespace izo::daemon
