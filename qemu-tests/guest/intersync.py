@@ -100,11 +100,14 @@ def converge(one: str, other: str, *daemons: Intersync, seconds: float = CONVERG
     """Wait until two trees are the same; how long that took, in seconds."""
     start = time.monotonic()
     while True:
-        lines = differences(replicated(one), replicated(other))
+        try:
+            lines = differences(replicated(one), replicated(other))
+        except OSError as error:  # it changes while it is read
+            lines = [str(error)]
         if not lines:
             return time.monotonic() - start
         if time.monotonic() - start > seconds:
             words = "".join(f"\n--- {d.words[-1]}\n{d.said()[-2500:]}" for d in daemons)
-            raise AssertionError(f"{len(lines)} differences after {seconds:.0f} s: "
-                                 + "; ".join(lines[:8]) + words)
+            shown = "; ".join(lines[:8]).encode("utf-8", "backslashreplace").decode()
+            raise AssertionError(f"{len(lines)} differences after {seconds:.0f} s: {shown}{words}")
         time.sleep(0.05)

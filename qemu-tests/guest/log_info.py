@@ -20,6 +20,7 @@ class Info(NamedTuple):
     flags: int
     capacity: int
     dirty: int
+    end_recno: int
 
 
 def info(root: str) -> Info:
@@ -29,8 +30,8 @@ def info(root: str) -> Info:
         answer = fcntl.ioctl(fd, KML_INFO, bytes(120))
     finally:
         os.close(fd)
-    capacity, _, dirty = struct.unpack_from("=QQQ", answer, 88)
-    return Info(*struct.unpack_from("=I", answer, 4), capacity, dirty)
+    end_recno, capacity, _, dirty = struct.unpack_from("=QQQQ", answer, 80)
+    return Info(*struct.unpack_from("=I", answer, 4), capacity, dirty, end_recno)
 
 
 def flags_of(root: str) -> int:

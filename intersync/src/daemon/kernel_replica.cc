@@ -389,6 +389,26 @@ bool KernelReplica::touch_attributes(const Handle& what, const Name& name) {
          !changed_meanwhile("chmod", name.name);
 }
 
+void KernelReplica::raise_mtime(const kml::Fid& dir, const kml::Time& mtime) {
+  const UniqueFd directory = open_directory(dir);
+  if (!directory) {
+    return;
+  }
+  struct stat st{};
+  checked(::fstat(directory.get(), &st), "stat", "a directory");
+  const kml::Time now{.seconds = st.st_mtim.tv_sec,
+                      .nanoseconds = static_cast<std::uint32_t>(st.st_mtim.tv_nsec)};
+  if (now >= mtime) {
+    return;
+  }
+  const std::array<timespec, 2> times{
+      timespec{.tv_sec = 0, .tv_nsec = UTIME_OMIT},
+      timespec{.tv_sec = mtime.seconds, .tv_nsec = static_cast<long>(mtime.nanoseconds)}};
+  if (::futimens(directory.get(), times.data()) != 0) {
+    changed_meanwhile("utimes", "a directory");
+  }
+}
+
 std::vector<std::string> KernelReplica::list(const kml::Fid& dir) {
   const UniqueFd directory = open_directory(dir);
   return directory ? names_in(directory.get()) : std::vector<std::string>();

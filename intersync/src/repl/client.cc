@@ -29,6 +29,7 @@ void Client::on_own(const Record& record) {
   if (std::optional<Name> name = name_made(record)) {
     sent_names_.insert_or_assign(record.recno, *std::move(name));
   }
+  times_.add(record);
   moves_.add(record);
   moves_.claim(record);
   if (record.recno > accepted_.recno) {
@@ -105,6 +106,7 @@ void Client::apply_queue() {
         tree_.apply(server_.replica, server_.epoch, false, ready,
                     [this](const Record& record) { return decide(record); });
     for (std::size_t i = 0; i < progress.stored; i++) {
+      times_.add(queue_.front());
       bodies_.erase(queue_.front().recno);
       queue_.pop_front();
     }
@@ -310,6 +312,7 @@ void Client::on_pulled(const Pulled& pulled) {
   pulled_something_ = !pulled.records.empty();
   push_waits_ = false;
   if (pulled.digest && is_even()) {
+    times_.settle(replica_);
     their_digest_ = *pulled.digest;
     const std::uint64_t ours = tree_.index().digest();
     differs_ = their_digest_ != ours && hopeless_ != std::pair(their_digest_, ours);

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "repl/directory_times.h"
 #include "repl/messages.h"
 #include "repl/translate.h"
 #include "repl/tree.h"
@@ -90,6 +91,7 @@ class Client {
   History pending_history_;
   std::map<std::uint64_t, Name> sent_names_;  // of ours whose echo has not come: the name made
   Moves moves_;                               // by records of ours whose echo has not come
+  DirectoryTimes times_;  // of what was not settled yet
   std::string waiting_;
   Tree tree_;
 };

@@ -28,6 +28,7 @@ Server::Server(Replica& replica)
     : replica_(replica), tree_(replica, Yields::kNewcomer, [this](const Record& record) {
         history_.add(record, access_of(record, tree_.index()));
         moves_.add(record);
+        times_.add(record);
         origins_[record.origin].insert_or_assign(record.recno, record.origin_recno);
       }) {}
 
@@ -150,6 +151,10 @@ Response Server::answer_one(const Push& push) {
         const auto body = bodies.find(record.recno);
         return acknowledged(record, decide(record, body != bodies.end() ? body->second : nullptr));
       });
+  for (std::size_t i = 0; i < progress.stored; i++) {
+    times_.add(records[i]);
+  }
+  times_.settle(replica_);
   // Only what a power cut leaves is acknowledged (I2).
   replica_.commit();
   return Pushed{.accepted = replica_.received(push.replica).value_or(*had),

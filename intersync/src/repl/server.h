@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "repl/directory_times.h"
 #include "repl/messages.h"
 #include "repl/translate.h"
 #include "repl/tree.h"
@@ -54,6 +55,7 @@ class Server {
   /// body's last CLOSE.
   std::set<std::pair<std::uint64_t, std::uint64_t>> copied_;
   Moves moves_;
+  DirectoryTimes times_;
   /// For each origin: numbers of its records in our log, and in its own.
   std::map<std::uint16_t, std::map<std::uint64_t, std::uint64_t>> origins_;
   Tree tree_;

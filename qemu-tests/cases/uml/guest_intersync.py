@@ -5,16 +5,21 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from pathlib import Path
-from typing import Iterator
+from typing import Callable, Iterator
 
+from guest.changes import change_a_bit_of_everything
 from guest.disks import make_ext4
-from guest.expect import equal, intermezzo_only
+from guest.expect import equal, intermezzo_only, wait_until
 from guest.intersync import Intersync, converge, loopback_up
+from guest.log_info import info
+from guest.restless import User
 from guest.subject import FILESET, mounted
 
 ENVIRONMENT = ("IZO_TOOLS",)
-CASE_DEADLINE = 180
+CASE_DEADLINE = 240
+OPTIONS = f"{FILESET},mtp=/srv"
 
 
 class Pair:
@@ -24,22 +29,28 @@ class Pair:
         self.server_root, self.client_root = server_root, client_root
         self.server, self.client = server, client
 
+    @property
+    def roots(self) -> tuple[str, str]:
+        """The server's first."""
+        return self.server_root, self.client_root
+
     def converge(self) -> float:
         """Until both have the same."""
         return converge(self.server_root, self.client_root, self.server, self.client)
 
 
 @contextlib.contextmanager
-def pair(disk: str, second_disk: str) -> Iterator[Pair]:
-    """Both on fresh disks, running."""
+def pair(disk: str, second_disk: str, before: Callable[[str], None] = lambda root: None) -> Iterator[Pair]:
+    """Both on fresh disks, running; `before` changes the server's tree when nobody runs yet."""
     loopback_up()
     make_ext4(disk, "-b", "4096")
     make_ext4(second_disk, "-b", "4096")
-    with mounted(disk, f"{FILESET},mtp=/srv") as server_root, \
-            mounted(second_disk, f"{FILESET},mtp=/srv") as client_root:
+    with mounted(disk, OPTIONS) as server_root, mounted(second_disk, OPTIONS) as client_root:
+        before(server_root)
         with Intersync(server_root) as server, Intersync(client_root, server="127.0.0.1") as client:
             yield Pair(server_root, client_root, server, client)
-            equal([client.stop(), server.stop()], [0, 0], "exit codes after SIGTERM")
+            if client.process and server.process:
+                equal([client.stop(), server.stop()], [0, 0], "exit codes after SIGTERM")
 
 
 @intermezzo_only
@@ -52,3 +63,101 @@ def test_both_directions(disk: str, second_disk: str) -> None:
         Path(both.client_root, "d/from-client").write_bytes(b"client\n" * 1000)
         both.converge()
         equal(Path(both.server_root, "d/from-client").read_bytes(), b"client\n" * 1000, "the body")
+
+
+@intermezzo_only
+def test_a_bit_of_everything(disk: str, second_disk: str) -> None:
+    """All kinds of changes, from before the first contact on, and by either side in turn."""
+    with pair(disk, second_disk, lambda root: change_a_bit_of_everything(root, 0)) as both:
+        both.converge()
+        for turn, root in enumerate((both.client_root, both.server_root, both.client_root), 1):
+            change_a_bit_of_everything(root, turn)
+            both.converge()
+
+
+@intermezzo_only
+def test_large_bodies(disk: str, second_disk: str) -> None:
+    """Bodies of several pieces, both ways, and changes of them."""
+    with pair(disk, second_disk) as both:
+        for turn, root in enumerate(both.roots * 2):
+            Path(root, f"large-{turn % 2}").write_bytes(os.urandom(9_000_000 + turn))
+            Path(root, f"empty-{turn % 2}").write_bytes(b"")
+            both.converge()
+
+
+@intermezzo_only
+def test_nothing_changes_while_nothing_changes(disk: str, second_disk: str) -> None:
+    """When both are the same, neither writes a record, and none comes back (I6)."""
+    with pair(disk, second_disk, lambda root: change_a_bit_of_everything(root, 0)) as both:
+        both.converge()
+        change_a_bit_of_everything(both.client_root, 1)
+        both.converge()
+        Path(both.server_root, "last").touch()
+        both.converge()
+        before = [info(root).end_recno for root in both.roots]
+        threading.Event().wait(3)
+        equal([info(root).end_recno for root in both.roots], before, "numbers of the newest records")
+
+
+@intermezzo_only
+def test_two_users_at_once(disk: str, second_disk: str) -> None:
+    """Both sides change the same names at the same time; afterwards they are equal (I8)."""
+    with pair(disk, second_disk) as both:
+        for turn in range(4):
+            users = [threading.Thread(target=User(root, 10 * turn + n).run, args=(150,))
+                     for n, root in enumerate(both.roots)]
+            for user in users:
+                user.start()
+            for user in users:
+                user.join()
+            both.converge()
+
+
+@intermezzo_only
+def test_disconnected(disk: str, second_disk: str) -> None:
+    """Both sides change while the server's daemon is down, and then the client's."""
+    with pair(disk, second_disk) as both:
+        for turn, daemon in enumerate((both.server, both.client)):
+            daemon.stop()
+            for n, root in enumerate(both.roots):
+                User(root, 100 + 10 * turn + n).run(200)
+            daemon.start()
+            both.converge()
+
+
+@intermezzo_only
+def test_killed_again_and_again(disk: str, second_disk: str) -> None:
+    """kill -9 of either daemon at any moment, while both sides change: nothing is lost, nothing comes twice (I3)."""
+    with pair(disk, second_disk) as both:
+        users = [threading.Thread(target=User(root, 200 + n).run, args=(600,))
+                 for n, root in enumerate(both.roots)]
+        for user in users:
+            user.start()
+        kills = 0
+        while any(user.is_alive() for user in users) or kills < 8:
+            daemon = (both.server, both.client)[kills % 2]
+            threading.Event().wait(0.1 + 0.13 * (kills % 5))
+            daemon.kill()
+            daemon.start()
+            kills += 1
+        for user in users:
+            user.join()
+        both.converge()
+
+
+@intermezzo_only
+def test_two_clients(disk: str, second_disk: str, third_disk: str) -> None:
+    """What one client changes comes to the other through the server."""
+    make_ext4(third_disk, "-b", "1024")
+    with pair(disk, second_disk) as both, mounted(third_disk, OPTIONS) as third:
+        with Intersync(third, server="127.0.0.1") as other:
+            for turn in range(3):
+                users = [threading.Thread(target=User(root, 300 + 10 * turn + n).run, args=(100,))
+                         for n, root in enumerate((*both.roots, third))]
+                for user in users:
+                    user.start()
+                for user in users:
+                    user.join()
+                converge(both.client_root, third, both.server, both.client, other)
+                both.converge()
+            wait_until(lambda: other.process is not None, "it runs")
