@@ -18,6 +18,7 @@ SEGMENT_LEAST = 256 << 10
 class Info(NamedTuple):
     """Some of it."""
     flags: int
+    end_recno: int
     capacity: int
     dirty: int
     end_recno: int
@@ -31,7 +32,7 @@ def info(root: str) -> Info:
     finally:
         os.close(fd)
     end_recno, capacity, _, dirty = struct.unpack_from("=QQQQ", answer, 80)
-    return Info(*struct.unpack_from("=I", answer, 4), capacity, dirty, end_recno)
+    return Info(*struct.unpack_from("=I", answer, 4), end_recno, capacity, dirty)
 
 
 def flags_of(root: str) -> int:

@@ -27,7 +27,7 @@ _NUMBERS = {
     "fanotify_init": 300, "fanotify_mark": 301, "quotactl": 179, "linkat": 265, "fchmodat": 268,
     "renameat2": 316, "statx": 332, "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431,
     "fsmount": 432, "fspick": 433, "mprotect": 10, "mmap": 9, "munmap": 11, "io_uring_setup": 425,
-    "io_uring_enter": 426, "openat2": 437, "mount_setattr": 442, "cachestat": 451,
+    "io_uring_enter": 426, "openat2": 437, "mount_setattr": 442, "cachestat": 451, "ioctl": 16,
 }
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
