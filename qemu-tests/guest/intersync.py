@@ -40,7 +40,8 @@ class Intersync:
     def __init__(self, mount_point: str, *options: str, server: str = "", ready: str = "") -> None:
         self.folder = tempfile.mkdtemp(prefix="intersync-", dir="/tmp")
         self.log = Path(self.folder, "words")
-        self.words = [program(), "--plain-http", "-debug", "17", f"--state={self.folder}", "--log=none", *options]
+        self.words = [program(), "--plain-http", "-debug", "17", f"--state={self.folder}", "--log=none",
+                      *options]
         self.words += [f"--server={server}"] if server else ["--listen=127.0.0.1"]
         self.words.append(mount_point)
         self.ready = ready or ("is a client of" if server else "serves fileset")
@@ -64,7 +65,8 @@ class Intersync:
             assert self.process is not None
             code = self.process.poll()
             if code is not None or time.monotonic() > end:
-                raise AssertionError(f"{self.words[-1]}: no {word!r}, exit code {code}: {self.said()[-1500:]}")
+                raise AssertionError(f"{self.words[-1]}: no {word!r}, exit code {code}: "
+                                     f"{self.said()[-1500:]}")
             time.sleep(0.02)
 
     def stop(self, number: int = signal.SIGTERM) -> int:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""A user who changes a tree without rest, at random but always alike for one seed: names, attributes, bodies."""
+"""A user who changes a tree without rest, at random but alike for one seed: names, attributes, bodies."""
 
 from __future__ import annotations
 

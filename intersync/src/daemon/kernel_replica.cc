@@ -102,6 +102,13 @@ void imitate(int file, const struct stat& like) {
   checked(::futimens(file, times.data()), "utimes", "a conflict copy");
 }
 
+void set_mtime(int directory, const timespec& mtime) {
+  const std::array<timespec, 2> times{timespec{.tv_sec = 0, .tv_nsec = UTIME_OMIT}, mtime};
+  if (::futimens(directory, times.data()) != 0) {
+    changed_meanwhile("utimes", "a directory");
+  }
+}
+
 std::optional<UniqueFd> open_file(int directory, const std::string& name) {
   const int fd =
       ::openat(directory, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOATIME | O_CLOEXEC);
@@ -389,6 +396,14 @@ bool KernelReplica::touch_attributes(const Handle& what, const Name& name) {
          !changed_meanwhile("chmod", name.name);
 }
 
+void KernelReplica::touch_root() {
+  struct stat st{};
+  checked(::fstat(tree_.root(), &st), "stat", fileset_.mount_point);
+  checked(::fchown(tree_.root(), st.st_uid, st.st_gid), "chown", fileset_.mount_point);
+  checked(::fchmod(tree_.root(), st.st_mode & 07777), "chmod", fileset_.mount_point);
+  set_mtime(tree_.root(), st.st_mtim);
+}
+
 void KernelReplica::raise_mtime(const kml::Fid& dir, const kml::Time& mtime) {
   const UniqueFd directory = open_directory(dir);
   if (!directory) {
@@ -401,12 +416,8 @@ void KernelReplica::raise_mtime(const kml::Fid& dir, const kml::Time& mtime) {
   if (now >= mtime) {
     return;
   }
-  const std::array<timespec, 2> times{
-      timespec{.tv_sec = 0, .tv_nsec = UTIME_OMIT},
-      timespec{.tv_sec = mtime.seconds, .tv_nsec = static_cast<long>(mtime.nanoseconds)}};
-  if (::futimens(directory.get(), times.data()) != 0) {
-    changed_meanwhile("utimes", "a directory");
-  }
+  set_mtime(directory.get(),
+            {.tv_sec = mtime.seconds, .tv_nsec = static_cast<long>(mtime.nanoseconds)});
 }
 
 std::vector<std::string> KernelReplica::list(const kml::Fid& dir) {

@@ -48,6 +48,7 @@ class KernelReplica final : public repl::Replica {
   bool add_name(const repl::Handle& what, const repl::Name& from, const repl::Name& to) override;
   bool remove(const repl::Handle& what, const repl::Name& name) override;
   bool touch_attributes(const repl::Handle& what, const repl::Name& name) override;
+  void touch_root() override;
   void raise_mtime(const kml::Fid& dir, const kml::Time& mtime) override;
   std::vector<std::string> list(const kml::Fid& dir) override;
 

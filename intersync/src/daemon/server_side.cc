@@ -186,7 +186,7 @@ bool ServerSide::is_news(const Pull& pull, const Response& response) {
     return true;
   }
   const auto told = told_.find(pull.replica);
-  return pulled->digest && (told == told_.end() || told->second != *pulled->digest);
+  return pulled->digest && (told == told_.end() || told->second != pull.offset);
 }
 
 void ServerSide::pull(Exchange exchange, const Pull& pull, bool now) {
@@ -197,7 +197,7 @@ void ServerSide::pull(Exchange exchange, const Pull& pull, bool now) {
   }
   const auto* pulled = std::get_if<repl::Pulled>(&response);
   if (pulled != nullptr && pulled->digest) {
-    told_[pull.replica] = *pulled->digest;
+    told_[pull.replica] = pull.offset;
   }
   send(std::move(exchange), std::move(response));
 }

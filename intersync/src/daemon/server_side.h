@@ -60,7 +60,9 @@ class ServerSide {
   Uploads uploads_;
   std::unique_ptr<repl::Server> engine_;  // null: its next use reads the tree anew
   std::list<Waiting> waiting_;
-  std::map<kml::Uuid, std::uint64_t> told_;  // the last digest that a client was told
+  /// The end of our log at which a client was last told the digest: once for each, as it cannot
+  /// use it before it has pushed all of its own.
+  std::map<kml::Uuid, std::uint64_t> told_;
 };
 
 }  // namespace izo::daemon

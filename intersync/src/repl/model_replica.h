@@ -39,6 +39,7 @@ class ModelReplica final : public Replica {
   bool add_name(const Handle& what, const Name& from, const Name& to) override;
   bool remove(const Handle& what, const Name& name) override;
   bool touch_attributes(const Handle& what, const Name& name) override;
+  void touch_root() override {}
   void raise_mtime(const Fid& /*dir*/, const kml::Time& /*mtime*/) override {}
   std::vector<std::string> list(const Fid& dir) override;
 

@@ -185,6 +185,8 @@ class Replica {
   virtual bool remove(const Handle& what, const Name& name) = 0;
   /// Sets owner and mode to what they are, so that everybody learns of them.
   virtual bool touch_attributes(const Handle& what, const Name& name) = 0;
+  /// Sets owner, mode and time of the root, which no record made, to what they are, likewise.
+  virtual void touch_root() = 0;
   /// Gives a directory that modification time if its own is older.
   virtual void raise_mtime(const Fid& dir, const kml::Time& mtime) = 0;
   /// Names in a directory.

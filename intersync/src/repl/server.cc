@@ -41,7 +41,11 @@ Response Server::answer_one(const Hello& hello) {
   if (hello.replica == state.replica) {
     return Refusal{"the client is this replica itself"};
   }
-  Received accepted = replica_.received(hello.replica).value_or(Received{});
+  const std::optional<Received> known = replica_.received(hello.replica);
+  if (!known) {
+    replica_.touch_root();
+  }
+  Received accepted = known.value_or(Received{});
   if (accepted.epoch != hello.epoch) {
     // Its log begins anew: what it had in an older one is not asked for again.
     accepted = {.epoch = hello.epoch, .recno = 0, .offset = 0};

@@ -127,7 +127,7 @@ def test_disconnected(disk: str, second_disk: str) -> None:
 
 @intermezzo_only
 def test_killed_again_and_again(disk: str, second_disk: str) -> None:
-    """kill -9 of either daemon at any moment, while both sides change: nothing is lost, nothing comes twice (I3)."""
+    """kill -9 of either daemon at any moment, while both change: nothing is lost or comes twice (I3)."""
     with pair(disk, second_disk) as both:
         users = [threading.Thread(target=User(root, 200 + n).run, args=(600,))
                  for n, root in enumerate(both.roots)]

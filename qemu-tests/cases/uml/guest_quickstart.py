@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: GPL-2.0
+"""docs/quickstart.md, literally: every command in its order, with this guest's disks."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shlex
+import signal
+import subprocess
+from pathlib import Path
+from typing import Iterator
+
+from guest.disks import check_ext, run
+from guest.expect import equal, intermezzo_only
+from guest.intersync import converge, loopback_up, program
+from guest.mounting import umount
+
+ENVIRONMENT = ("IZO_TOOLS",)
+CASE_DEADLINE = 240
+DISKS = ("64M", "64M", "64M", "1024M", "64M")
+PAGE = "docs/quickstart.md"
+
+
+def page() -> str:
+    """Its text, from the sources that the programs were built from."""
+    return Path(os.environ["IZO_TOOLS"], "source", PAGE).read_text(encoding="utf-8")
+
+
+def commands(text: str, heading: str) -> list[str]:
+    """The lines of the indented blocks below a heading."""
+    section = text.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    return [line.strip() for line in re.findall(r"^ {4,}(\S.*)$", section, re.MULTILINE)]
+
+
+def here(text: str, disk: str) -> str:
+    """With what this guest has in the place of what is only an example; its root cannot be written."""
+    for old, new in {"server-hostname": "127.0.0.1", "/dev/sdb1": disk, "/exports/": "/tmp/exports/",
+                     "/imports/": "/tmp/imports/"}.items():
+        text = text.replace(old, new)
+    return text
+
+
+@contextlib.contextmanager
+def scratch_var() -> Iterator[None]:
+    """A /var that can be written."""
+    run("mount", "-t", "tmpfs", "none", "/var")
+    os.mkdir("/var/log")
+    yield
+    run("umount", "/var")
+
+
+class Terminal:
+    """Where commands are typed; daemons go on."""
+
+    def __init__(self) -> None:
+        self.daemons: list[subprocess.Popen[bytes]] = []
+
+    def type(self, command: str) -> None:
+        """One line."""
+        if not command.startswith("intersync "):
+            run("sh", "-c", command)
+            return
+        words = shlex.split(command)
+        self.daemons.append(subprocess.Popen([program(), *words[1:]], stderr=subprocess.PIPE))
+        stream = self.daemons[-1].stderr
+        assert stream is not None
+        while b"fileset" not in stream.readline():
+            equal(self.daemons[-1].poll(), None, f"{command}: exit code")
+
+    def close(self) -> None:
+        """Ctrl-C in all of them, the newest first."""
+        for daemon in reversed(self.daemons):
+            daemon.send_signal(signal.SIGINT)
+            equal(daemon.wait(20), 0, "exit code")
+
+
+def quick_start(disk: str) -> None:
+    """The page's first part."""
+    loopback_up()
+    typed = [here(command, disk) for command in commands(page(), "Server and client")]
+    equal([command.split()[0] for command in typed],
+          "mke2fs mkdir mount mkdir mount intersync intersync echo mkdir".split(), "commands")
+    server, client = here("/exports/server", disk), here("/imports/server", disk)
+    terminal = Terminal()
+    for command in typed:
+        terminal.type(command)
+    converge(server, client)
+    equal(Path(client, "hello").read_text(encoding="ascii"), "hello\n", "what came")
+    equal(os.path.isdir(f"{server}/from-the-client"), True, "what the client made")
+    state = Path("/var/intermezzo-0")
+    equal(sorted(os.listdir(state)), ["cache", "profile", "sysid"], "the server's folder")
+    equal(os.readlink(state / "cache"), server, "its link")
+    equal("fileset=rootset" in (state / "profile").read_text(encoding="ascii"), True, "its profile")
+    equal(Path("/var/log/intersync/intermezzo-1.log").exists(), True, "the client's log")
+    terminal.close()
+    for mount_point in (client, server):
+        umount(mount_point)
+    check_ext(disk)
+
+
+@intermezzo_only
+def test_on_a_small_disk(disk: str) -> None:
+    """64 MiB: blocks of 1 KiB, a journal of 4 MiB, no extents."""
+    with scratch_var():
+        quick_start(disk)
+
+
+@intermezzo_only
+def test_on_a_larger_disk(second_disk: str) -> None:
+    """1 GiB."""
+    with scratch_var():
+        quick_start(second_disk)
