@@ -66,9 +66,12 @@ TEST(Options, AreTheDefaultsIfNothingIsSaid) {
 
 TEST(Options, AreTakenInEachSpelling) {
   const auto each = [](const std::string& name, const std::string& value, const auto& check) {
-    for (const std::string dashes : {"-", "--"}) {
-      check(good({dashes + name, value}));
-      check(good({dashes + name + "=" + value}));
+    const Words spellings[] = {{"-" + name, value},
+                               {"--" + name, value},
+                               {"-" + name + "=" + value},
+                               {"--" + name + "=" + value}};
+    for (const Words& words : spellings) {
+      check(good(words));
     }
   };
   each("server", "h", [](const Options& got) { EXPECT_EQ(got.server, "h"); });

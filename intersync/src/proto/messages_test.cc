@@ -42,9 +42,9 @@ kml::Uuid uuid(unsigned seed) {
 }
 
 std::vector<kml::Uuid> table(std::size_t count) {
-  std::vector<kml::Uuid> out;
+  std::vector<kml::Uuid> out(count);
   for (unsigned i = 0; i < count; i++) {
-    out.push_back(uuid(i));
+    out[i] = uuid(i);
   }
   return out;
 }
