@@ -143,6 +143,9 @@ Fetch fetch(FieldReader& in) {
     item.recno = in.number<std::uint64_t>();
     out.items.push_back(item);
   }
+  if (out.items.size() > kMostBodies) {
+    in.refuse();
+  }
   return out;
 }
 

@@ -175,6 +175,16 @@ TEST(Kind, IsThatOfTheRequest) {
   EXPECT_EQ(kind_of(Request(Push{})), Kind::kPush);
 }
 
+TEST(Message, TheBytesAreThoseOfTheDocument) {
+  // docs/http-protocol.md has this request.
+  constexpr unsigned char kExpected[] = {0x49, 0x5a, 0x4f, 0x46, 0x01, 0x00, 0x00, 0x00,
+                                         0x08, 0x00, 0x00, 0x00, 0x08, 0x00, 0x00, 0x00,
+                                         0xf2, 0x1e, 0x74, 0x06, 0x00, 0x00, 0x00, 0x00,
+                                         0x00, 0x10, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00};
+  const Bytes expected = std::as_bytes(std::span(kExpected));
+  EXPECT_EQ(bytes_of(Request(List{.offset = 4096})), Buffer(expected.begin(), expected.end()));
+}
+
 TEST(Message, RequestsArriveAsTheyWere) {
   for (const std::size_t count : {std::size_t{0}, std::size_t{1}, std::size_t{kLargest}}) {
     const Hello hello = there(Hello{.replica = uuid(9), .epoch = kMost, .table = table(count)});
@@ -200,6 +210,12 @@ TEST(Message, RequestsArriveAsTheyWere) {
   EXPECT_EQ(fetch.items[1].fid, kml::kRootFid);
   EXPECT_EQ(fetch.items[1].recno, kMost);
   EXPECT_TRUE(there(Fetch{}).items.empty());
+  // As many as an answer may have bodies.
+  Fetch most;
+  most.items.resize(4096);
+  EXPECT_EQ(there(most).items.size(), 4096U);
+  most.items.resize(4097);
+  EXPECT_NE(complaint(decode_request(Kind::kFetch, payload_of(Request(most)))), "");
 }
 
 TEST(Message, AnswersArriveAsTheyWere) {
