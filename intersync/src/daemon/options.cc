@@ -111,10 +111,13 @@ std::optional<std::string> base_url(const std::string& server) {
        port == 0)) {
     return std::nullopt;
   }
-  const bool fit = host.find_first_not_of(
-                       "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                       "0123456789.-_[]:%") == std::string::npos;
-  if (host.empty() || !fit || (bracketed && colon != std::string::npos && colon != close + 1) ||
+  // A numeric address of IPv6 stands in brackets, and has what no other has.
+  const std::string name = bracketed ? server.substr(1, close - 1) : host;
+  const bool fit =
+      name.find_first_not_of(
+          std::string("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_") +
+          (bracketed ? ":%" : "")) == std::string::npos;
+  if (name.empty() || !fit || (bracketed && colon != std::string::npos && colon != close + 1) ||
       (bracketed && colon == std::string::npos && close + 1 != server.size())) {
     return std::nullopt;
   }
@@ -156,7 +159,8 @@ std::variant<Options, Said> options_from(int argc, char** argv) {
     }
   }
   if (optind + 1 != argc) {
-    return wrong(optind == argc ? "MOUNTPOINT is missing" : "one MOUNTPOINT only");
+    return wrong(optind == argc ? "MOUNTPOINT is missing"
+                                : std::string(argv[optind + 1]) + ": one MOUNTPOINT only");
   }
   out.mount_point = argv[optind];
   if (!out.plain_http) {

@@ -75,4 +75,12 @@ std::vector<kml::Uuid> FieldReader::table() {
   return out;
 }
 
+bool FieldReader::flag() {
+  const auto value = number<std::uint8_t>();
+  if (value > 1) {
+    refuse();
+  }
+  return value == 1;
+}
+
 }  // namespace izo::proto

@@ -54,6 +54,11 @@ class FieldReader {
   kml::Fid fid();
   std::string text();
   std::vector<kml::Uuid> table();
+  /// One byte, 0 or 1.
+  bool flag();
+
+  /// What was read may not be: as if it ended before.
+  void refuse() { short_ = true; }
 
   /// Was everything there, and nothing more?
   [[nodiscard]] bool ended() const { return !short_ && rest_.empty(); }

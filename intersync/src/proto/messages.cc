@@ -143,6 +143,9 @@ Fetch fetch(FieldReader& in) {
     item.recno = in.number<std::uint64_t>();
     out.items.push_back(item);
   }
+  if (out.items.size() > kMostBodies) {
+    in.refuse();
+  }
   return out;
 }
 
@@ -169,7 +172,7 @@ Pulled pulled(FieldReader& in) {
   Pulled out;
   out.next = in.number<std::uint64_t>();
   out.table = in.table();
-  const bool has_digest = in.number<std::uint8_t>() != 0;
+  const bool has_digest = in.flag();
   const auto digest = in.number<std::uint64_t>();
   out.digest = has_digest ? std::optional(digest) : std::nullopt;
   out.echoed = in.number<std::uint64_t>();
@@ -206,11 +209,15 @@ Response response_of(Kind kind, FieldReader& in) {
     case Kind::kPull:
       return pulled(in);
     case Kind::kList:
-      return Listed{.is_current = in.number<std::uint8_t>() != 0, .entries = {}};
+      return Listed{.is_current = in.flag(), .entries = {}};
     case Kind::kFetch: {
       Fetched out;
       const auto count = in.number<std::uint32_t>();
-      out.bodies.resize(count <= kMostBodies ? count : 0);
+      if (count > kMostBodies) {
+        in.refuse();
+        return out;
+      }
+      out.bodies.resize(count);
       return out;
     }
     case Kind::kPush:
@@ -390,11 +397,10 @@ std::variant<BodyEnd, Corrupt> decode_body_end(Bytes payload) {
   FieldReader in(payload);
   BodyEnd out;
   out.index = in.number<std::uint32_t>();
-  const auto whole = in.number<std::uint8_t>();
-  if (!in.ended() || whole > 1) {
+  out.whole = in.flag();
+  if (!in.ended()) {
     return not_a("end of a body");
   }
-  out.whole = whole != 0;
   return out;
 }
 
