@@ -187,6 +187,9 @@ Tree::Decision Client::decide(const Record& record) {
     return *passed;
   }
   Operation out = operation_for(std::get<Record>(std::move(fitted)), tree_.index());
+  if (record.attr && record.attr->has(IZO_ATTR_MTIME)) {
+    retimed_.insert(record.object);
+  }
   if (record.op == Op::kClose) {
     out.body = bodies_[record.recno];
     if (!out.body) {
@@ -196,10 +199,28 @@ Tree::Decision Client::decide(const Record& record) {
   return out;
 }
 
+bool Client::is_retimed_by_pending(const Fid& fid) const {
+  return std::any_of(pending_.begin(), pending_.end(), [&](const Record& mine) {
+    return mine.object == fid && mine.attr && mine.attr->has(IZO_ATTR_MTIME);
+  });
+}
+
 Tree::Decision Client::decide_echo(const Record& record) {
+  if (record.op == Op::kClose && retimed_.contains(record.object) &&
+      !is_retimed_by_pending(record.object) && tree_.index().find(record.object) != nullptr) {
+    // Its body is that of the server, and so is its time: what another gave it came before.
+    Record time = record;
+    time.op = Op::kSetattr;
+    time.flags = 0;
+    time.aspects = IZO_ASPECT_TIMES;
+    time.hint.reset();
+    time.ranges.clear();
+    time.attr = kml::Attr{.valid = IZO_ATTR_MTIME, .mtime = record.attr->mtime};
+    forget_echoed(record.origin_recno);
+    return operation_for(std::move(time), tree_.index());
+  }
   if (record.op == Op::kSetattr && (record.aspects & IZO_ASPECT_ATTR) == 0 &&
-      std::none_of(pending_.begin(), pending_.end(),
-                   [&](const Record& mine) { return mine.object == record.object; })) {
+      !is_retimed_by_pending(record.object)) {
     // Times never conflict: in the server's order another's may have come before, and is set here.
     forget_echoed(record.origin_recno);
     return record.object == kml::kRootFid || tree_.index().find(record.object) != nullptr
@@ -313,6 +334,7 @@ void Client::on_pulled(const Pulled& pulled) {
   push_waits_ = false;
   if (pulled.digest && is_even()) {
     times_.settle(replica_);
+    retimed_.clear();
     their_digest_ = *pulled.digest;
     const std::uint64_t ours = tree_.index().digest();
     differs_ = their_digest_ != ours && hopeless_ != std::pair(their_digest_, ours);

@@ -63,6 +63,8 @@ class Client {
   std::optional<Request> push();
   Tree::Decision decide(const Record& record);
   Tree::Decision decide_echo(const Record& record);
+  /// Is there a record of ours, not accepted yet, that gives the object a time?
+  [[nodiscard]] bool is_retimed_by_pending(const Fid& fid) const;
   void accept(const Received& accepted);
   /// The server's log up to where it is applied here has our records up to `recno`.
   void forget_echoed(std::uint64_t recno);
@@ -91,7 +93,8 @@ class Client {
   History pending_history_;
   std::map<std::uint64_t, Name> sent_names_;  // of ours whose echo has not come: the name made
   Moves moves_;                               // by records of ours whose echo has not come
-  DirectoryTimes times_;  // of what was not settled yet
+  DirectoryTimes times_;                      // of what was not settled yet
+  std::set<Fid> retimed_;                     // got a time from the server since both were even
   std::string waiting_;
   Tree tree_;
 };
