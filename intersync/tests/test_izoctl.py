@@ -283,7 +283,7 @@ def test_wrong_usage(words, message):
 
 
 def test_unknown_option():
-    for verb in ("kml", "status"):
+    for verb in ("kml", "status", "conflicts"):
         assert izoctl(verb, "--frobnicate", code=2)[1].splitlines() == [
             f"izoctl {verb}: unrecognized option '--frobnicate'", f"See izoctl {verb} --help."]
 
@@ -297,7 +297,7 @@ def test_help_version_and_manual():
                             capture_output=True, text=True, env={**ENVIRONMENT, "MANROFFSEQ": ""})
     assert (result.returncode, result.stderr) == (0, "")
     text = manual.read_text(encoding="utf-8").replace("\\-", "-").replace("\\_", "_")
-    for verb in ("kml", "status"):
+    for verb in ("kml", "status", "conflicts"):
         said = izoctl(verb, "--help")[0]
         assert said.startswith(f"usage: izoctl {verb}")
         for option in re.findall(r"^  (--[a-z-]+)", said, re.MULTILINE):
@@ -309,3 +309,21 @@ def test_help_version_and_manual():
                    object_pairs_hook=lambda pairs: members.update(name for name, _ in pairs))
     for member in members:
         assert re.search(rf"\b{member}\b", text), member
+
+
+def test_conflicts(tmp_path: Path):
+    """What conflicts have left, as text and as JSON, in an order of no meaning; names as bytes."""
+    assert izoctl("conflicts", tmp_path) == ("", "")
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d/a b.conflict-0123abcd").write_bytes(b"1234")
+    os.utime(tmp_path / "d/a b.conflict-0123abcd", (0, 1))
+    Path(os.fsdecode(bytes(tmp_path) + b"/\xff.conflict-00000000")).touch()
+    (tmp_path / "plain.conflict").touch()
+    text, errors = izoctl("conflicts", f"{tmp_path}//", code=3)
+    assert errors == ""
+    assert 'f 1970-01-01T00:00:01Z 4 "d/a b.conflict-0123abcd" lost "a b"' in text.splitlines()
+    found = [json.loads(line) for line in izoctl("conflicts", "--json", tmp_path, code=3)[0].splitlines()]
+    assert {"path": "d/a b.conflict-0123abcd", "name": "a b", "type": "f", "size": 4, "mtime": 1} in found
+    assert [copy["name"] for copy in found if copy["type"] == "f" and copy["size"] == 0] == [{"hex": "ff"}]
+    assert "MOUNTPOINT is missing" in failed("conflicts", code=2)
+    assert "No such file" in failed("conflicts", tmp_path / "absent", code=1)

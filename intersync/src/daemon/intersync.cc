@@ -81,12 +81,13 @@ class Daemon {
 
   void run() {
     log::warning("without encryption: anybody on the network can read and write everything");
+    // First: whoever has not the channel has nothing to serve.
+    follow();
     if (options_.server.empty()) {
       serve();
     } else {
       connect();
     }
-    follow();
     clear_no_filter(fileset_.channel);
     ::sd_notify(0, "READY=1");
     if (client_) {

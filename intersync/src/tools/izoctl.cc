@@ -14,8 +14,9 @@ constexpr const char* kHelp =
     "\n"
     "Looks at filesets and their logs.\n"
     "\n"
-    "  kml     print the records of a log\n"
-    "  status  say how mounted filesets are\n"
+    "  kml        print the records of a log\n"
+    "  status     say how mounted filesets are\n"
+    "  conflicts  list what conflicts have left in a fileset\n"
     "\n"
     "izoctl VERB --help says more; izoctl --version. See izoctl(8).\n";
 
@@ -24,7 +25,8 @@ struct Verb {
   int (*run)(int argc, char** argv);
 };
 
-constexpr Verb kVerbs[] = {{"kml", izoctl_kml}, {"status", izoctl_status}};
+constexpr Verb kVerbs[] = {
+    {"kml", izoctl_kml}, {"status", izoctl_status}, {"conflicts", izoctl_conflicts}};
 
 int run(int argc, char** argv) {
   if (argc < 2) {

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "tools/conflict_copies.h"
+
+#include <fts.h>
+#include <sys/stat.h>
+
+#include <array>
+#include <cerrno>
+#include <memory>
+#include <system_error>
+
+namespace izo::tools {
+namespace {
+
+constexpr std::string_view kMark = ".conflict-";
+constexpr std::size_t kDigits = 8;
+
+struct CloseTree {
+  void operator()(FTS* tree) const { ::fts_close(tree); }
+};
+
+char type_of(mode_t mode) {
+  switch (mode & S_IFMT) {
+    case S_IFDIR:
+      return 'd';
+    case S_IFLNK:
+      return 'l';
+    case S_IFCHR:
+      return 'c';
+    case S_IFBLK:
+      return 'b';
+    case S_IFIFO:
+      return 'p';
+    case S_IFSOCK:
+      return 's';
+    default:
+      return 'f';
+  }
+}
+
+}  // namespace
+
+std::optional<std::string> original_name(std::string_view name) {
+  if (name.size() <= kMark.size() + kDigits) {
+    return std::nullopt;
+  }
+  const std::string_view tail = name.substr(name.size() - kMark.size() - kDigits);
+  if (!tail.starts_with(kMark) ||
+      tail.substr(kMark.size()).find_first_not_of("0123456789abcdef") != std::string_view::npos) {
+    return std::nullopt;
+  }
+  return std::string(name.substr(0, name.size() - tail.size()));
+}
+
+void find_conflict_copies(const std::string& root,
+                          const std::function<void(const ConflictCopy&)>& found) {
+  std::string path = root;
+  const std::array<char*, 2> roots{path.data(), nullptr};
+  const std::unique_ptr<FTS, CloseTree> tree(
+      ::fts_open(roots.data(), FTS_PHYSICAL | FTS_XDEV | FTS_NOCHDIR, nullptr));
+  if (!tree) {
+    throw std::system_error(errno, std::generic_category(), root);
+  }
+  for (errno = 0; FTSENT* entry = ::fts_read(tree.get()); errno = 0) {
+    if (entry->fts_info == FTS_DNR || entry->fts_info == FTS_ERR ||
+        (entry->fts_info == FTS_NS && entry->fts_level == 0)) {
+      throw std::system_error(entry->fts_errno, std::generic_category(), entry->fts_path);
+    }
+    if (entry->fts_level == 0 || entry->fts_info == FTS_DP || entry->fts_info == FTS_NS) {
+      continue;
+    }
+    if (const std::optional<std::string> name = original_name(entry->fts_name)) {
+      const struct stat& status = *entry->fts_statp;
+      found({.path = std::string(entry->fts_path).substr(root.size() + (root == "/" ? 0 : 1)),
+             .name = *name,
+             .type = type_of(status.st_mode),
+             .size = static_cast<std::uint64_t>(status.st_size),
+             .mtime = status.st_mtim.tv_sec});
+    }
+  }
+  if (errno != 0) {
+    throw std::system_error(errno, std::generic_category(), root);
+  }
+}
+
+}  // namespace izo::tools

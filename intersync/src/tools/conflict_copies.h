@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: GPL-2.0
+// What conflicts have left in a tree: objects with a name of the form NAME.conflict-XXXXXXXX, which
+// intersync gives to the loser.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace izo::tools {
+
+struct ConflictCopy {
+  std::string path;  ///< From the tree's root.
+  std::string name;  ///< The name that it did not get, in the same directory.
+  char type = 'f';   ///< As find(1) -type has it.
+  std::uint64_t size = 0;
+  std::int64_t mtime = 0;  ///< Seconds since 1970.
+
+  bool operator==(const ConflictCopy&) const = default;
+};
+
+/// NAME, if that is the name of a conflict copy. One that was cut to fit is what is left of it.
+std::optional<std::string> original_name(std::string_view name);
+
+/// Looks through the file system mounted at `root`, not below what is mounted in it, and calls for
+/// each. Directories that go meanwhile are passed over. Throws std::system_error.
+void find_conflict_copies(const std::string& root,
+                          const std::function<void(const ConflictCopy&)>& found);
+
+}  // namespace izo::tools
