@@ -58,14 +58,18 @@ static int izo_check_ext4(const struct vfsmount *mnt, struct fs_context *fc)
 	return 0;
 }
 
-/* Generation 0 would be any to ext4. */
+/* Generation 0, which mke2fs -d gives to all that it makes, would be any to ext4. */
 static struct dentry *izo_find_ext4(const struct vfsmount *mnt, u64 ino, u32 generation)
 {
 	struct fid fid = { .i32.ino = ino, .i32.gen = generation };
+	struct dentry *dentry;
 
-	if (!generation)
-		return ERR_PTR(-ESTALE);
-	return mnt->mnt_sb->s_export_op->fh_to_dentry(mnt->mnt_sb, &fid, 2, FILEID_INO32_GEN);
+	dentry = mnt->mnt_sb->s_export_op->fh_to_dentry(mnt->mnt_sb, &fid, 2, FILEID_INO32_GEN);
+	if (!IS_ERR_OR_NULL(dentry) && d_inode(dentry)->i_generation != generation) {
+		dput(dentry);
+		dentry = ERR_PTR(-ESTALE);
+	}
+	return dentry;
 }
 
 /* A FID holds what inodes are known by to the kernel, which must be all of an inode number. */

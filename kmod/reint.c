@@ -84,8 +84,7 @@ static bool izo_ref_ok(const struct izo_batch *b, const struct izo_reint_op *op,
 	case IZO_REF_ROOT:
 		return true;
 	case IZO_REF_HANDLE:
-		/* a handle without a generation fits any inode of that number */
-		return ref->ino && ref->generation;
+		return ref->ino;
 	case IZO_REF_RESULT:
 		return ref->ino < nr && b->made[ref->ino];
 	default:

@@ -23,7 +23,7 @@
 /*
  * struct izo_ref - an object here
  * @kind: IZO_REF_*
- * @generation: of the inode; never 0
+ * @generation: of the inode; 0 of what mke2fs has made
  * @ino: its number
  * @parent_ino: a directory that it is believed to be in, or 0: the root; with a name only
  * @parent_generation: of that directory

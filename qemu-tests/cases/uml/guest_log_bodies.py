@@ -10,6 +10,7 @@ import errno
 import fcntl
 import mmap
 import os
+import tempfile
 import resource
 import time
 from pathlib import Path
@@ -374,6 +375,23 @@ def test_data_is_forced_out_after_its_entry(disk: str, second_disk: str) -> None
     for change in (by_mapping, by_copy, by_splice, by_direct_read):
         recovered = recovered_after_a_crash(disk, second_disk, change)
         equal(recovered, ["close"], f"{change.__name__}: recovered")
+
+
+@intermezzo_only
+def test_files_that_mke2fs_has_made(disk: str, second_disk: str) -> None:
+    """mke2fs -d gives what it makes generation 0, which is any to ext4: they are recovered all the same."""
+    with tempfile.TemporaryDirectory() as folder:
+        write(f"{folder}/f", b"o" * PAGE)
+        make_ext4(disk, "-d", folder)
+    with mounted(disk, f"{FILESET},commit=300") as root:
+        wait_for_spares(root)
+        fd = os.open(f"{root}/f", os.O_WRONLY | os.O_DSYNC)
+        os.write(fd, b"N" * 100)
+        os.close(fd)
+        copy_as_after_a_crash(disk, second_disk)
+    with mounted(second_disk, FILESET) as root:
+        equal([(r.op, r.object.generation) for r in Log.of_mount(root).records() if r.flags & RECOVERED],
+              [("close", 0)], "recovered")
 
 
 @intermezzo_only
