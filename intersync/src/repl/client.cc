@@ -59,6 +59,7 @@ std::optional<Request> Client::next() {
     return Hello{.replica = state.replica, .epoch = state.epoch, .table = state.table};
   }
   apply_queue();
+  settle();
   if (!asking_) {
     std::optional<Request> request = fetch();
     if (!request) {
@@ -278,6 +279,7 @@ void Client::on_failure() {
   connected_ = pulling_ = asking_ = push_waits_ = false;
   queue_.clear();
   bodies_.clear();
+  digest_.reset();
 }
 
 void Client::on_welcome(const Welcome& welcome) {
@@ -332,13 +334,20 @@ void Client::on_pulled(const Pulled& pulled) {
   next_ = pulled.next;
   pulled_something_ = !pulled.records.empty();
   push_waits_ = false;
-  if (pulled.digest && is_even()) {
-    times_.settle(replica_);
-    retimed_.clear();
-    their_digest_ = *pulled.digest;
-    const std::uint64_t ours = tree_.index().digest();
-    differs_ = their_digest_ != ours && hopeless_ != std::pair(their_digest_, ours);
+  digest_ = pulled.digest;
+  settle();
+}
+
+/// Once all of ours is there too, which may be later than when the server told its digest.
+void Client::settle() {
+  if (!digest_ || !is_even()) {
+    return;
   }
+  times_.settle(replica_);
+  retimed_.clear();
+  their_digest_ = *std::exchange(digest_, std::nullopt);
+  const std::uint64_t ours = tree_.index().digest();
+  differs_ = their_digest_ != ours && hopeless_ != std::pair(their_digest_, ours);
 }
 
 bool Client::is_even() {

@@ -40,7 +40,8 @@ class Client {
   /// Are there records of ours that the server has not accepted, or of the server's that are not
   /// applied?
   [[nodiscard]] bool is_behind() const {
-    return !connected_ || !pending_.empty() || !queue_.empty() || pulled_something_ || differs_;
+    return !connected_ || !pending_.empty() || !queue_.empty() || pulled_something_ || differs_ ||
+           digest_.has_value();
   }
   [[nodiscard]] const Index& index() const { return tree_.index(); }
 
@@ -53,6 +54,7 @@ class Client {
 
   void on_own(const Record& record);
   void apply_queue();
+  void settle();
   /// Is all of the server's applied here, all of ours there, and the index the tree?
   bool is_even();
   void compare(const List& list, const Listed& listed);
@@ -82,6 +84,7 @@ class Client {
   bool push_waits_ = false;  // the last Push got nothing accepted
   /// Digests, the server's and ours, that asking for the names did not bring together.
   std::optional<std::pair<std::uint64_t, std::uint64_t>> hopeless_;
+  std::optional<std::uint64_t> digest_;  // of the server's names at next_, not compared yet
   std::uint64_t their_digest_ = 0;
   bool pulled_something_ = true;  // the last Pull gave records, so there may be more
   Server server_;

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 import threading
 from pathlib import Path
 from typing import Callable, Iterator
 
 from guest.changes import change_a_bit_of_everything
-from guest.disks import make_ext4
+from guest.disks import make_ext4, run
 from guest.expect import equal, intermezzo_only, wait_until
 from guest.intersync import Intersync, converge, loopback_up
 from guest.log_info import info
@@ -143,6 +144,29 @@ def test_killed_again_and_again(disk: str, second_disk: str) -> None:
         for user in users:
             user.join()
         both.converge()
+
+
+@intermezzo_only
+def test_copied_disk(disk: str, second_disk: str) -> None:
+    """A client that begins with a copy of the server's disk: what is there is one object on both."""
+    loopback_up()
+    program = f"{os.environ['IZO_TOOLS']}/src/tools/mkizofs"
+    with tempfile.TemporaryDirectory() as folder:
+        User(folder, 400).run(200)
+        make_ext4(disk, "-d", folder)
+    run(program, disk)
+    with mounted(disk, OPTIONS) as root:
+        User(root, 401).run(50)
+    run("dd", f"if={disk}", f"of={second_disk}", "bs=1M", "status=none")
+    run(program, "--clone", second_disk)
+    with mounted(disk, OPTIONS) as root, mounted(second_disk, OPTIONS) as copy:
+        with Intersync(root) as server, Intersync(copy, server="127.0.0.1") as client:
+            converge(root, copy, server, client)
+            for turn in range(3):
+                for n, side in enumerate((root, copy)):
+                    User(side, 410 + 10 * turn + n).run(100)
+                converge(root, copy, server, client)
+            equal([client.stop(), server.stop()], [0, 0], "exit codes after SIGTERM")
 
 
 @intermezzo_only
