@@ -30,7 +30,7 @@ test: deps ## everything that must pass: builds, lint, host, UML and QEMU tests;
 test-full: deps ## the same with ten minutes of fuzzing instead of one and 2,000 power cuts
 	@qemu-tests/run-stages --full
 
-demo: deps ## boot Debian on rootfstype=intermezzo in QEMU and show what works today
+demo: deps ## boot Debian on rootfstype=intermezzo in QEMU, alone and as two replicas, and show what works today
 	@qemu-tests/demo
 
 intersync: deps ## the user half: builds, unit tests with sanitizers, 20 seconds of fuzzing

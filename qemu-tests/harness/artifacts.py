@@ -80,6 +80,12 @@ def busybox_initramfs() -> Path:
     return _printed_path("initramfs/busybox/build", "--path")
 
 
+@functools.cache
+def intersync() -> Path:
+    """The folder where the programs of the user half were built."""
+    return Path(os.environ.get("IZO_TOOLS") or _printed_path("intersync/build", "release"))
+
+
 def root_type() -> str:
     """The file system type of guest roots; IZO_ROOTFSTYPE=ext4 proves the harness itself."""
     return os.environ.get("IZO_ROOTFSTYPE") or "intermezzo"

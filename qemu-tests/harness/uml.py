@@ -47,6 +47,7 @@ class Job:
     case_deadline: float = CASE_DEADLINE
     file_deadline: float = FILE_DEADLINE
     environment: dict[str, str] = field(default_factory=dict)
+    files: tuple[str, ...] = ()
 
 
 @dataclass
@@ -159,6 +160,8 @@ def run_guest(binary: Path, job: Job) -> GuestRun:
     base = runs_directory()
     directory = Path(tempfile.mkdtemp(prefix=f"{job.case.stem}-", dir=base))
     nonce = new_nonce()
+    for file in job.files:
+        shutil.copy(artifacts.REPO / file, directory)
     (directory / "job.json").write_text(json.dumps({
         "case": job.case.name, "only": list(job.functions), "fstype": job.fstype, "limit": job.case_deadline,
         "environment": job.environment}), encoding="utf-8")

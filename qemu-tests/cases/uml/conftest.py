@@ -3,9 +3,10 @@
 side.
 
 A file may set DISKS (sizes of ubda, ubdb, ...), CASE_DEADLINE and FILE_DEADLINE (seconds), ENVIRONMENT (names
-passed on from the host's environment), EXTRA_SECONDS (the one of them that makes its deadlines longer), and
-ALSO_ON (another type, or several, to run its `tree` functions on, or all if it has none, in a guest of its
-own each; "intermezzo:xfs" is intermezzo on that cache).
+passed on from the host's environment), EXTRA_SECONDS (the one of them that makes its deadlines longer), FILES
+(of the repository, which the guest finds in guest.subject.HOST by their names) and ALSO_ON (another type, or
+several, to run its `tree` functions on, or all if it has none, in a guest of its own each; "intermezzo:xfs"
+is intermezzo on that cache).
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ CLOSING_CHECKS = ("lockdep_still_on", "no_kernel_memory_leaked", "console_clean"
 PAIR_CHECK = "disks_unmount_equal_and_clean"
 # mkfs.btrfs wants 110 MB; a disk takes only what is written to it.
 OTHER_DISKS = ("160M",) * 5
-CONSTANTS = ("DISKS", "CASE_DEADLINE", "FILE_DEADLINE", "ENVIRONMENT", "EXTRA_SECONDS", "ALSO_ON")
+CONSTANTS = ("DISKS", "CASE_DEADLINE", "FILE_DEADLINE", "ENVIRONMENT", "EXTRA_SECONDS", "FILES",
+             "ALSO_ON")
 
 
 class Guests:

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: GPL-2.0
+# In one of two Debian guests whose roots are replicas of one fileset; IZO_ROLE says which. They take turns by files
+# in /srv: what one writes the other waits for.
+# shellcheck shell=sh
+
+ROLE=${IZO_ROLE:?the host says whether this is server or client}
+OTHER=${IZO_OTHER:?and which the other one is}
+LIMIT=120
+# shellcheck source=/dev/null
+. /run/izo-role
+
+uptime_now() {
+    read -r up _ < /proc/uptime
+    printf '%s\n' "$up"
+}
+
+# await SECONDS WHAT COMMAND...: poll until the command succeeds; a fact says how long it took.
+await() {
+    limit=$1
+    what=$2
+    shift 2
+    began=$(uptime_now)
+    until "$@" > /run/await 2>&1; do
+        if awk "BEGIN { exit !($(uptime_now) > $began + $limit) }"; then
+            izo_not_ok "$what" "not within $limit s: $* -> $(cat /run/await); $(journalctl -b -u intersync@-.service -o cat | tail -n 5)"
+            return 1
+        fi
+        sleep 0.05
+    done
+    izo_ok "$what"
+    izo_fact "$what" "$(awk "BEGIN { print $(uptime_now) - $began }")"
+}
+
+has_text() { [ "$(cat "$1" 2> /dev/null)" = "$2" ]; }
+has_conflict_copy() { ls /srv/both.conflict-????????; }
+nobody_is_connected() { [ -z "$(ss -Htn state established '( sport = :7733 )')" ]; }
+server_is_out_of_reach() { ! timeout 3 bash -c ': < /dev/tcp/10.7.7.1/7733'; }
+
+# find(1) on all that is shared but the manifests' own sums; the arguments say what to do with it.
+shared() {
+    find . -xdev \( -path ./dev -o -path ./proc -o -path ./sys -o -path ./tmp -o -path ./run -o -path ./lost+found \
+        -o -path ./etc/fstab -o -path ./etc/machine-id -o -path ./var/cache -o -path './var/intermezzo-*' \
+        -o -path ./var/log -o -path ./var/tmp -o -path ./var/lib/systemd/random-seed \
+        -o -path './var/lib/izo-manifest-*' \) -prune -o "$@"
+}
+
+# Names, types, modes, owners, links, sizes, times; contents of what is not as the image was made. A directory that
+# has local names too is touched by their changes, on this machine alone.
+manifest() {
+    cd / || return 1
+    shared \( \( -path . -o -path ./etc -o -path ./var -o -path ./var/lib/systemd \) -printf '%P %y %m %U:%G\n' \
+        -o -type d -printf '%P %y %m %U:%G %T@\n' -o -printf '%P %y %m %U:%G %n %s %T@ %l\n' \) | LC_ALL=C sort
+    shared -type f -newermt '2025-01-02' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum
+}
+
+# Both say what they have until they say the same. What they say is not part of it, and its names are there early.
+same_as_the_other() {
+    manifest > /run/manifest
+    mine=$(sha256sum < /run/manifest)
+    has_text "/var/lib/izo-manifest-$ROLE" "$mine" || printf '%s\n' "$mine" > "/var/lib/izo-manifest-$ROLE"
+    has_text "/var/lib/izo-manifest-$OTHER" "$mine"
+}
+
+server() {
+    await $LIMIT 'what the client wrote before intersync ran is here' test -s /srv/written-before-intersync-by-client
+    printf 'from the server\n' > /srv/from-server
+    await $LIMIT 'a change of the client is here' has_text /srv/from-client 'from the client'
+    : > /srv/seen
+    await $LIMIT 'the daemon of the client has stopped' nobody_is_connected
+    printf 'the server\n' > /srv/both
+    ip link set "$IZO_CARD" down
+    # Not waited for by anybody: so long the link is cut, and the client's daemon tries in vain.
+    sleep 5
+    ip link set "$IZO_CARD" up
+    await $LIMIT 'what the client wrote meanwhile is here' has_text /srv/meanwhile 'meanwhile'
+    await $LIMIT 'the loser of the conflict is here' has_conflict_copy
+    izo_same 'the version of the server has the name' 'the server' "$(cat /srv/both)"
+    printf 'the end\n' > /srv/the-end
+    await $LIMIT 'both are the same' same_as_the_other || cat /run/manifest
+    printf 'yes\n' > /var/lib/izo-manifest-seen-server
+    await $LIMIT 'the client has seen that' has_text /var/lib/izo-manifest-seen-client 'yes'
+}
+
+client() {
+    await $LIMIT 'what the server wrote before intersync ran is here' test -s /srv/written-before-intersync-by-server
+    await $LIMIT 'a change of the server is here' has_text /srv/from-server 'from the server'
+    printf 'from the client\n' > /srv/from-client
+    await $LIMIT 'the server has seen it' test -e /srv/seen
+    systemctl stop intersync@-.service
+    printf 'the client\n' > /srv/both
+    printf 'meanwhile\n' > /srv/meanwhile
+    izo_same 'the root works without its daemon' 'meanwhile' "$(cat /srv/meanwhile)"
+    await $LIMIT 'the link is cut' server_is_out_of_reach
+    systemctl start intersync@-.service
+    await $LIMIT 'the version of the server has come' has_text /srv/both 'the server'
+    await $LIMIT 'the loser of the conflict is here' has_conflict_copy
+    await $LIMIT 'the end has come' has_text /srv/the-end 'the end'
+    await $LIMIT 'both are the same' same_as_the_other || cat /run/manifest
+    await $LIMIT 'the server says so too' has_text /var/lib/izo-manifest-seen-server 'yes'
+    printf 'yes\n' > /var/lib/izo-manifest-seen-client
+    await $LIMIT 'the server has gone' server_is_out_of_reach
+}
+
+main() {
+    : > "/var/lib/izo-manifest-$ROLE"
+    : > "/var/lib/izo-manifest-seen-$ROLE"
+    izo_same 'the system is running' running "$(systemctl is-system-running --wait)"
+    izo_same 'intersync runs' active "$(systemctl is-active intersync@-.service)"
+    izo_same 'no_filter is cleared' 0 "$(cat /proc/sys/intermezzo/intermezzo0/no_filter)"
+    if [ "$ROLE" = server ]; then server; else client; fi
+    izo_same 'intersync still runs' active "$(systemctl is-active intersync@-.service)"
+    izo_same 'it was never started anew' 0 "$(systemctl show --property=NRestarts --value intersync@-.service)"
+    journalctl -b -u intersync@-.service -o short-monotonic | tail -n 60
+    izo_done
+}
+
+main
