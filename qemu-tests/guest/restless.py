@@ -13,10 +13,14 @@ NAMES = ("a", "b", "c", "dir", "long" * 30, "b\udcff\udcfe", "with space", "e")
 
 
 class User:
-    """One of perhaps several in a tree. What the file system refuses is no matter."""
+    """One of perhaps several in a tree. What the file system refuses is no matter.
 
-    def __init__(self, root: str, seed: int, largest: int = 20000, deepest: int = 4) -> None:
-        self.root, self.largest, self.deepest = root, largest, deepest
+    One who races with those of other replicas sets no times (docs/conflicts.md), unless IZO_RACING_TIMES is set.
+    """
+
+    def __init__(self, root: str, seed: int, races: bool = False) -> None:
+        self.root, self.largest, self.deepest = root, 20000, 4
+        self.sets_times = not races or bool(os.environ.get("IZO_RACING_TIMES"))
         self.random = random.Random(seed)
         self.done = 0
 
@@ -100,7 +104,7 @@ class User:
             os.chmod(path, self.random.choice((0o644, 0o4755, 0o600, 0o777)))
         elif kind == 1:
             os.chown(path, self.random.randint(0, 3), self.random.randint(0, 3), follow_symlinks=False)
-        elif kind == 2:
+        elif kind == 2 and self.sets_times:
             os.utime(path, ns=(0, self.random.randrange(1 << 60)), follow_symlinks=False)
         else:
             os.setxattr(path, f"trusted.{self.random.choice('xy')}", self.random.randbytes(30),
