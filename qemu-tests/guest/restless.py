@@ -15,7 +15,7 @@ NAMES = ("a", "b", "c", "dir", "long" * 30, "b\udcff\udcfe", "with space", "e")
 class User:
     """One of perhaps several in a tree. What the file system refuses is no matter.
 
-    One who races with those of other replicas sets no times (docs/conflicts.md), unless IZO_RACING_TIMES is set.
+    One who races with those of other replicas sets no times (docs/conflicts.md) without IZO_RACING_TIMES.
     """
 
     def __init__(self, root: str, seed: int, races: bool = False) -> None:
