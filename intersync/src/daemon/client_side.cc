@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <exception>
 #include <utility>
 
 #include "base/error.h"
@@ -65,7 +66,7 @@ void ClientSide::step() {
     }
     stepping_ = false;
     say_what_is_waited_for();
-  } catch (const Error& error) {
+  } catch (const std::exception& error) {
     stepping_ = false;
     engine_.reset();
     fail(error.what());
@@ -136,7 +137,7 @@ void ClientSide::send_bytes(Request request, std::vector<std::byte> bytes) {
     }
     try {
       return it->reader->feed(piece);
-    } catch (const Error& error) {
+    } catch (const std::exception& error) {
       it->failure = error.what();
       return false;
     }
@@ -183,7 +184,7 @@ void ClientSide::take(const std::shared_ptr<Exchange>& exchange, const http::Out
   }
   try {
     engine_->on(exchange->request, std::get<repl::Response>(*std::move(message)));
-  } catch (const Error& error) {
+  } catch (const std::exception& error) {
     engine_.reset();
     fail(error.what());
     return;
@@ -277,7 +278,7 @@ void ClientSide::on_uploaded(const http::Outcome& outcome) {
     it.uploads[it.at] = it.push.records[it.at].recno;
     it.at++;
     go_on_pushing();
-  } catch (const Error& error) {
+  } catch (const std::exception& error) {
     fail(error.what());
   }
 }

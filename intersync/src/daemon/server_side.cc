@@ -2,6 +2,7 @@
 #include "daemon/server_side.h"
 
 #include <charconv>
+#include <exception>
 #include <utility>
 
 #include "base/error.h"
@@ -110,7 +111,7 @@ void ServerSide::handle(Exchange exchange) {
     } else {
       answer_upload(std::move(exchange));
     }
-  } catch (const Error& error) {
+  } catch (const std::exception& error) {
     // The tree is read anew, as it may not be what the engine took it for.
     engine_.reset();
     log::error(error.what());
@@ -210,7 +211,7 @@ void ServerSide::wait(Exchange exchange, const Pull& pull) {
     end_wait(place);
     try {
       this->pull(std::move(ended.exchange), ended.pull, true);
-    } catch (const Error& error) {
+    } catch (const std::exception& error) {
       engine_.reset();
       log::error(error.what());
     }
@@ -235,7 +236,7 @@ void ServerSide::log_grew() {
       }
       place = next;
     }
-  } catch (const Error& error) {
+  } catch (const std::exception& error) {
     engine_.reset();
     log::error(error.what());
   }

@@ -176,8 +176,7 @@ class RecordDecoder {
       return no("place with bytes that should be zero");
     }
     place.name = text_of(data.subspan(sizeof(p)));
-    if (place.name.find('/') != std::string::npos || place.name.find('\0') != std::string::npos ||
-        place.name == "." || place.name == "..") {
+    if (!is_name(place.name)) {
       return no("name that no file can have");
     }
     return time(p.mtime, p.mtime_nsec, place.mtime) && fid(p.dir, place.dir);

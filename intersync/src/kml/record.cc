@@ -28,6 +28,12 @@ std::vector<std::string_view> names_of_bits(std::uint32_t bits,
 
 }  // namespace
 
+bool is_name(std::string_view name) {
+  constexpr std::size_t kLongest = 255;
+  return !name.empty() && name.size() <= kLongest && name.find('/') == std::string_view::npos &&
+         name.find('\0') == std::string_view::npos && name != "." && name != "..";
+}
+
 std::string to_string(const Fid& fid) {
   if (fid == kRootFid) {
     return "root";

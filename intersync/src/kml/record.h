@@ -42,6 +42,9 @@ struct Time {
 /// "@SECONDS+NANOSECONDS".
 std::string to_string(const Time& time);
 
+/// May that be a name in a directory: 1 to 255 bytes, no slash, no NUL, neither "." nor ".."?
+bool is_name(std::string_view name);
+
 /// A name in a directory, and that directory's modification time after the change (a hint: 0).
 struct Place {
   Fid dir;

@@ -370,6 +370,10 @@ std::variant<std::vector<Listed::Entry>, Corrupt> decode_names(Bytes payload) {
     entry.name.dir = in.fid();
     entry.name.name = in.text();
     entry.fid = in.fid();
+    // It goes to system calls as it is: nothing may lead out of its directory.
+    if (!kml::is_name(entry.name.name)) {
+      return Corrupt{"a name that no file can have"};
+    }
     out.push_back(std::move(entry));
   }
   if (!in.ended()) {

@@ -58,6 +58,14 @@ std::string all_bytes() {
   return out;
 }
 
+/// All bytes that a name can have.
+std::string all_bytes_of_names() {
+  std::string out = all_bytes();
+  std::erase(out, '\0');
+  std::erase(out, '/');
+  return out;
+}
+
 /// What a log gives: their lengths are set.
 std::vector<kml::Record> records(std::size_t count, std::uint64_t seed = 1) {
   kml::SampleRecords samples(seed);
@@ -264,9 +272,10 @@ TEST(Message, PulledHasADigestOrNone) {
 TEST(Message, ListedHasNamesOfAnyBytes) {
   EXPECT_FALSE(back(Kind::kList, Listed{.is_current = false, .entries = {}}).is_current);
   EXPECT_TRUE(back(Kind::kList, Listed{.is_current = true, .entries = {}}).is_current);
-  Listed sent{.is_current = true,
-              .entries = {{.name = {.dir = kml::kRootFid, .name = all_bytes()}, .fid = kFid},
-                          {.name = {.dir = kFid, .name = ""}, .fid = kml::kRootFid}}};
+  Listed sent{
+      .is_current = true,
+      .entries = {{.name = {.dir = kml::kRootFid, .name = all_bytes_of_names()}, .fid = kFid},
+                  {.name = {.dir = kFid, .name = ".a"}, .fid = kml::kRootFid}}};
   // More than one frame.
   for (std::uint32_t i = 0; i < 10000; i++) {
     sent.entries.push_back(
@@ -364,6 +373,18 @@ TEST(Message, EveryTruncatedAnswerIsRefused) {
     }
     payload.push_back(std::byte{0});
     EXPECT_NE(complaint(decode_response(kind, payload)), "") << name_of(kind);
+  }
+}
+
+TEST(Message, NamesThatLeadOutOfTheirDirectoryAreRefused) {
+  using std::string_literals::operator""s;
+  for (const std::string& name :
+       {""s, "."s, ".."s, "/"s, "a/b"s, "../x"s, "/etc/passwd"s, "a\0b"s, std::string(256, 'n')}) {
+    const Listed listed{.is_current = true,
+                        .entries = {{.name = {.dir = kFid, .name = name}, .fid = kFid}}};
+    const std::vector<Frame> frames = frames_of(bytes_of(Response(listed)));
+    ASSERT_EQ(frames.size(), 2U);
+    EXPECT_EQ(complaint(decode_names(frames[1].payload)), "a name that no file can have") << name;
   }
 }
 
