@@ -60,6 +60,8 @@ class FieldReader {
   /// What was read may not be: as if it ended before.
   void refuse() { short_ = true; }
 
+  /// Was something read that was not there, or that may not be?
+  [[nodiscard]] bool is_short() const { return short_; }
   /// Was everything there, and nothing more?
   [[nodiscard]] bool ended() const { return !short_ && rest_.empty(); }
   /// Is there more to read?

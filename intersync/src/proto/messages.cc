@@ -370,6 +370,9 @@ std::variant<std::vector<Listed::Entry>, Corrupt> decode_names(Bytes payload) {
     entry.name.dir = in.fid();
     entry.name.name = in.text();
     entry.fid = in.fid();
+    if (in.is_short()) {
+      break;
+    }
     // It goes to system calls as it is: nothing may lead out of its directory.
     if (!kml::is_name(entry.name.name)) {
       return Corrupt{"a name that no file can have"};
