@@ -13,14 +13,10 @@ NAMES = ("a", "b", "c", "dir", "long" * 30, "b\udcff\udcfe", "with space", "e")
 
 
 class User:
-    """One of perhaps several in a tree. What the file system refuses is no matter.
+    """One of perhaps several in a tree. What the file system refuses is no matter."""
 
-    One who races with those of other replicas sets no times (docs/conflicts.md) without IZO_RACING_TIMES.
-    """
-
-    def __init__(self, root: str, seed: int, races: bool = False) -> None:
+    def __init__(self, root: str, seed: int) -> None:
         self.root, self.largest, self.deepest = root, 20000, 4
-        self.sets_times = not races or bool(os.environ.get("IZO_RACING_TIMES"))
         self.random = random.Random(seed)
         self.done = 0
 
@@ -104,7 +100,7 @@ class User:
             os.chmod(path, self.random.choice((0o644, 0o4755, 0o600, 0o777)))
         elif kind == 1:
             os.chown(path, self.random.randint(0, 3), self.random.randint(0, 3), follow_symlinks=False)
-        elif kind == 2 and self.sets_times:
+        elif kind == 2:
             os.utime(path, ns=(0, self.random.randrange(1 << 60)), follow_symlinks=False)
         else:
             os.setxattr(path, f"trusted.{self.random.choice('xy')}", self.random.randbytes(30),

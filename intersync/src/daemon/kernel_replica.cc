@@ -102,7 +102,11 @@ void imitate(int file, const struct stat& like) {
   checked(::futimens(file, times.data()), "utimes", "a conflict copy");
 }
 
-void set_mtime(int directory, const timespec& mtime) {
+kml::Time time_of(const timespec& time) {
+  return {.seconds = time.tv_sec, .nanoseconds = static_cast<std::uint32_t>(time.tv_nsec)};
+}
+
+void touch(int directory, const timespec& mtime) {
   const std::array<timespec, 2> times{timespec{.tv_sec = 0, .tv_nsec = UTIME_OMIT}, mtime};
   if (::futimens(directory, times.data()) != 0) {
     changed_meanwhile("utimes", "a directory");
@@ -401,23 +405,32 @@ void KernelReplica::touch_root() {
   checked(::fstat(tree_.root(), &st), "stat", fileset_.mount_point);
   checked(::fchown(tree_.root(), st.st_uid, st.st_gid), "chown", fileset_.mount_point);
   checked(::fchmod(tree_.root(), st.st_mode & 07777), "chmod", fileset_.mount_point);
-  set_mtime(tree_.root(), st.st_mtim);
+  touch(tree_.root(), st.st_mtim);
 }
 
-void KernelReplica::raise_mtime(const kml::Fid& dir, const kml::Time& mtime) {
-  const UniqueFd directory = open_directory(dir);
-  if (!directory) {
-    return;
-  }
+std::optional<kml::Time> KernelReplica::mtime(const kml::Fid& fid) {
   struct stat st{};
-  checked(::fstat(directory.get(), &st), "stat", "a directory");
-  const kml::Time now{.seconds = st.st_mtim.tv_sec,
-                      .nanoseconds = static_cast<std::uint32_t>(st.st_mtim.tv_nsec)};
-  if (now >= mtime) {
-    return;
+  if (fid == kml::kRootFid) {
+    checked(::fstat(tree_.root(), &st), "stat", fileset_.mount_point);
+    return time_of(st.st_mtim);
   }
-  set_mtime(directory.get(),
-            {.tv_sec = mtime.seconds, .tv_nsec = static_cast<long>(mtime.nanoseconds)});
+  const repl::Object* object = index_->find(fid);
+  if (object == nullptr) {
+    return std::nullopt;
+  }
+  const Name& name = object->names.front();
+  const UniqueFd directory = directory_of(name, object->handle);
+  if (!directory || ::fstatat(directory.get(), name.name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) {
+    return std::nullopt;
+  }
+  return time_of(st.st_mtim);
+}
+
+void KernelReplica::set_mtime(const kml::Fid& dir, const kml::Time& mtime) {
+  if (const UniqueFd directory = open_directory(dir)) {
+    touch(directory.get(),
+          {.tv_sec = mtime.seconds, .tv_nsec = static_cast<long>(mtime.nanoseconds)});
+  }
 }
 
 std::vector<std::string> KernelReplica::list(const kml::Fid& dir) {

@@ -49,7 +49,8 @@ class KernelReplica final : public repl::Replica {
   bool remove(const repl::Handle& what, const repl::Name& name) override;
   bool touch_attributes(const repl::Handle& what, const repl::Name& name) override;
   void touch_root() override;
-  void raise_mtime(const kml::Fid& dir, const kml::Time& mtime) override;
+  std::optional<kml::Time> mtime(const kml::Fid& fid) override;
+  void set_mtime(const kml::Fid& dir, const kml::Time& mtime) override;
   std::vector<std::string> list(const kml::Fid& dir) override;
 
  private:

@@ -29,7 +29,7 @@ void Client::on_own(const Record& record) {
   if (std::optional<Name> name = name_made(record)) {
     sent_names_.insert_or_assign(record.recno, *std::move(name));
   }
-  times_.add(record);
+  times_.made(record, !connected_);
   moves_.add(record);
   moves_.claim(record);
   if (record.recno > accepted_.recno) {
@@ -105,9 +105,15 @@ void Client::apply_queue() {
     }
     const Tree::Progress progress =
         tree_.apply(server_.replica, server_.epoch, false, ready,
-                    [this](const Record& record) { return decide(record); });
+                    [this](const Record& record, std::optional<Passed> pass) {
+                      return pass ? Tree::Decision(*pass) : decide(record);
+                    });
     for (std::size_t i = 0; i < progress.stored; i++) {
-      times_.add(queue_.front());
+      const Record& record = queue_.front();
+      times_.came(record, tree_.index());
+      if (record.origin == tree_.self()) {
+        forget_echoed(record.origin_recno);
+      }
       bodies_.erase(queue_.front().recno);
       queue_.pop_front();
     }
@@ -176,6 +182,7 @@ Tree::Decision Client::decide(const Record& record) {
   if (record.origin == tree_.self()) {
     return decide_echo(record);
   }
+  times_.comes(record, tree_.index());
   // Numbers of pending records all count as not seen; nobody has the origin 0.
   if (pending_history_.conflicts(access_of(record, tree_.index()), 0, 0)) {
     return Blocked{"changes of this replica go to the server first"};
@@ -187,10 +194,14 @@ Tree::Decision Client::decide(const Record& record) {
   if (const auto* passed = std::get_if<Passed>(&fitted)) {
     return *passed;
   }
-  Operation out = operation_for(std::get<Record>(std::move(fitted)), tree_.index());
-  if (record.attr && record.attr->has(IZO_ATTR_MTIME)) {
-    retimed_.insert(record.object);
+  Record& fits = std::get<Record>(fitted);
+  for (const auto place : {&Record::place, &Record::to}) {
+    if (fits.*place && (!(record.*place) || (fits.*place)->dir != (record.*place)->dir)) {
+      // The time is another directory's; on the server this one is as it was.
+      (fits.*place)->mtime = {};
+    }
   }
+  Operation out = operation_for(std::move(fits), tree_.index());
   if (record.op == Op::kClose) {
     out.body = bodies_[record.recno];
     if (!out.body) {
@@ -200,39 +211,18 @@ Tree::Decision Client::decide(const Record& record) {
   return out;
 }
 
-bool Client::is_retimed_by_pending(const Fid& fid) const {
-  return std::any_of(pending_.begin(), pending_.end(), [&](const Record& mine) {
-    return mine.object == fid && mine.attr && mine.attr->has(IZO_ATTR_MTIME);
-  });
-}
-
 Tree::Decision Client::decide_echo(const Record& record) {
-  if (record.op == Op::kClose && retimed_.contains(record.object) &&
-      !is_retimed_by_pending(record.object) && tree_.index().find(record.object) != nullptr) {
-    // Its body is that of the server, and so is its time: what another gave it came before.
-    Record time = record;
-    time.op = Op::kSetattr;
-    time.flags = 0;
-    time.aspects = IZO_ASPECT_TIMES;
-    time.hint.reset();
-    time.ranges.clear();
-    time.attr = kml::Attr{.valid = IZO_ATTR_MTIME, .mtime = record.attr->mtime};
-    forget_echoed(record.origin_recno);
-    return operation_for(std::move(time), tree_.index());
-  }
-  if (record.op == Op::kSetattr && (record.aspects & IZO_ASPECT_ATTR) == 0 &&
-      !is_retimed_by_pending(record.object)) {
+  if (sets_time(record) && times_.is_due(record) &&
+      (record.object == kml::kRootFid || tree_.index().find(record.object) != nullptr)) {
     // Times never conflict: in the server's order another's may have come before, and is set here.
-    forget_echoed(record.origin_recno);
-    return record.object == kml::kRootFid || tree_.index().find(record.object) != nullptr
-               ? Tree::Decision(operation_for(record, tree_.index()))
-               : Passed::kGone;
+    return operation_for(
+        only_time(record, record.object, {.valid = IZO_ATTR_MTIME, .mtime = record.attr->mtime}),
+        tree_.index());
   }
   const auto sent = sent_names_.find(record.origin_recno);
   const std::optional<Name> came = name_made(record);
   if (sent == sent_names_.end() || !came || sent->second == *came ||
       !tree_.index().has_name(record.object, sent->second)) {
-    forget_echoed(record.origin_recno);
     return Passed::kEcho;
   }
   // The server gave it another name.
@@ -305,6 +295,7 @@ void Client::on_welcome(const Welcome& welcome) {
 }
 
 void Client::forget_echoed(std::uint64_t recno) {
+  times_.forget(recno);
   moves_.forget(recno);
   sent_names_.erase(sent_names_.begin(), sent_names_.upper_bound(recno));
 }
@@ -343,11 +334,22 @@ void Client::settle() {
   if (!digest_ || !is_even()) {
     return;
   }
-  times_.settle(replica_);
-  retimed_.clear();
+  settle_times();
   their_digest_ = *std::exchange(digest_, std::nullopt);
   const std::uint64_t ours = tree_.index().digest();
   differs_ = their_digest_ != ours && hopeless_ != std::pair(their_digest_, ours);
+}
+
+void Client::settle_times() {
+  for (const auto& [dir, time] : times_.take_settled()) {
+    const std::optional<kml::Time> ours = replica_.mtime(dir);
+    // Some file systems keep no parts of seconds.
+    const bool is_same =
+        ours && (*ours == time || (ours->nanoseconds == 0 && ours->seconds == time.seconds));
+    if (ours && !is_same) {
+      replica_.set_mtime(dir, time);
+    }
+  }
 }
 
 bool Client::is_even() {

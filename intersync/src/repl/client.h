@@ -13,8 +13,8 @@
 #include <utility>
 #include <vector>
 
-#include "repl/directory_times.h"
 #include "repl/messages.h"
+#include "repl/times.h"
 #include "repl/translate.h"
 #include "repl/tree.h"
 
@@ -63,10 +63,10 @@ class Client {
                  const std::function<bool(const Name&, const Fid&)>& is_right);
   std::optional<Request> fetch();
   std::optional<Request> push();
+  /// Sets times of directories that are not as the server's log says.
+  void settle_times();
   Tree::Decision decide(const Record& record);
   Tree::Decision decide_echo(const Record& record);
-  /// Is there a record of ours, not accepted yet, that gives the object a time?
-  [[nodiscard]] bool is_retimed_by_pending(const Fid& fid) const;
   void accept(const Received& accepted);
   /// The server's log up to where it is applied here has our records up to `recno`.
   void forget_echoed(std::uint64_t recno);
@@ -96,8 +96,7 @@ class Client {
   History pending_history_;
   std::map<std::uint64_t, Name> sent_names_;  // of ours whose echo has not come: the name made
   Moves moves_;                               // by records of ours whose echo has not come
-  DirectoryTimes times_;                      // of what was not settled yet
-  std::set<Fid> retimed_;                     // got a time from the server since both were even
+  Times times_;                               // of what has not come back or was not settled yet
   std::string waiting_;
   Tree tree_;
 };

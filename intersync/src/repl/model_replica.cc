@@ -20,13 +20,19 @@ constexpr std::uint64_t kRoot = 2;
 constexpr std::uint64_t kRecord = 128;
 constexpr std::uint64_t kEpoch = 7;
 
+kml::Time time_of(std::int64_t seconds) {
+  return {.seconds = seconds, .nanoseconds = 0};
+}
+
 std::uint64_t offset_of(std::uint64_t recno) {
   return 120 + (recno - 1) * kRecord;
 }
 
 }  // namespace
 
-ModelReplica::ModelReplica(std::uint8_t number, bool server) : server_(server) {
+ModelReplica::ModelReplica(std::uint8_t number, bool server, std::shared_ptr<std::int64_t> clock,
+                           std::int64_t late)
+    : server_(server), clock_(std::move(clock)), late_(late) {
   self_[0] = number;
   // Tables differ, as they do between real replicas.
   for (unsigned other = 0; other < number % 3U; other++) {
@@ -111,7 +117,26 @@ std::uint64_t ModelReplica::at(const Place& place) const {
 }
 
 kml::Place ModelReplica::place_of(const Place& place) {
-  return {.dir = inode(place.dir).fid, .mtime = {}, .name = place.name};
+  inode(place.dir).mtime = now();
+  return {
+      .dir = inode(place.dir).fid, .mtime = time_of(inode(place.dir).mtime), .name = place.name};
+}
+
+void ModelReplica::raise(kml::Place& place) {
+  Inode& dir = inode(ino_of(place.dir));
+  dir.mtime = std::max(dir.mtime, place.mtime.seconds);
+  place.mtime = time_of(dir.mtime);
+}
+
+std::optional<kml::Time> ModelReplica::mtime(const Fid& fid) {
+  const std::uint64_t ino = ino_of(fid);
+  return ino != 0 ? std::optional(time_of(inode(ino).mtime)) : std::nullopt;
+}
+
+void ModelReplica::set_mtime(const Fid& dir, const kml::Time& mtime) {
+  if (const std::uint64_t ino = ino_of(dir); ino != 0) {
+    utimes(ino, mtime.seconds);
+  }
 }
 
 bool ModelReplica::stands_for(const Place& place, const Handle& what) const {
@@ -187,6 +212,7 @@ bool ModelReplica::make(Op op, const Place& place, std::uint32_t permissions) {
                        .fid = {},
                        .mode = type | permissions,
                        .nlink = op == Op::kMkdir ? 2U : 0U,
+                       .mtime = now(),
                        .text = {},
                        .xattrs = {},
                        .entries = {}};
@@ -194,7 +220,9 @@ bool ModelReplica::make(Op op, const Place& place, std::uint32_t permissions) {
   give(ino, place);
   Record& record = log(op, ino, IZO_ASPECT_EXISTENCE | IZO_ASPECT_ATTR | IZO_ASPECT_LINK);
   record.place = place_of(place);
-  record.attr = kml::Attr{.valid = IZO_ATTR_MODE | IZO_ATTR_UID, .mode = type | permissions};
+  record.attr = kml::Attr{.valid = IZO_ATTR_MODE | IZO_ATTR_UID | IZO_ATTR_MTIME,
+                          .mode = type | permissions,
+                          .mtime = time_of(inode(ino).mtime)};
   if (op == Op::kSymlink) {
     record.target = "target";
   }
@@ -244,10 +272,20 @@ bool ModelReplica::rename(const Place& from, const Place& to, bool exchange) {
   Record& record = log(Op::kRename, ino, IZO_ASPECT_LINK);
   record.place = place_of(from);
   record.to = place_of(to);
+  // A directory that gets another parent is touched by it.
+  const bool moves = from.dir != to.dir;
+  if (moves && directory) {
+    inode(ino).mtime = now();
+    record.attr = kml::Attr{.valid = IZO_ATTR_MTIME, .mtime = time_of(inode(ino).mtime)};
+  }
   if (exchange) {
     record.flags = IZO_KML_EXCHANGE;
-    record.replaced =
-        kml::Other{.fid = inode(target).fid, .nlink = inode(target).nlink, .mtime = {}};
+    if (moves && S_ISDIR(inode(target).mode)) {
+      inode(target).mtime = now();
+    }
+    record.replaced = kml::Other{.fid = inode(target).fid,
+                                 .nlink = inode(target).nlink,
+                                 .mtime = time_of(moves ? inode(target).mtime : 0)};
     inode(from.dir).entries[from.name] = target;
     inode(to.dir).entries[to.name] = ino;
     return true;
@@ -273,6 +311,13 @@ bool ModelReplica::chmod(std::uint64_t ino, std::uint32_t permissions) {
 bool ModelReplica::chown(std::uint64_t ino, std::uint32_t uid) {
   inode(ino).uid = uid;
   log(Op::kSetattr, ino, IZO_ASPECT_ATTR).attr = kml::Attr{.valid = IZO_ATTR_UID, .uid = uid};
+  return true;
+}
+
+bool ModelReplica::utimes(std::uint64_t ino, std::int64_t mtime) {
+  inode(ino).mtime = mtime;
+  log(Op::kSetattr, ino, IZO_ASPECT_TIMES).attr =
+      kml::Attr{.valid = IZO_ATTR_MTIME, .mtime = time_of(mtime)};
   return true;
 }
 
@@ -304,6 +349,7 @@ bool ModelReplica::begin_write(std::uint64_t ino, const std::string& text) {
   }
   discarded.insert(file.text);
   file.text = text;
+  file.mtime = now();
   return true;
 }
 
@@ -314,6 +360,7 @@ void ModelReplica::end_write(std::uint64_t ino) {
   }
   Record& record = log(Op::kClose, ino, IZO_ASPECT_BODY);
   record.flags = IZO_KML_WHOLE;
+  record.attr = kml::Attr{.valid = IZO_ATTR_MTIME, .mtime = time_of(found->second.mtime)};
   record.seen = found->second.seen;
   found->second.dirty = false;
   found->second.closed = record.recno;
@@ -385,13 +432,14 @@ std::set<std::string> ModelReplica::texts() const {
   return out;
 }
 
-std::string ModelReplica::manifest() const {
+std::string ModelReplica::manifest(bool with_directory_times) const {
   std::ostringstream out;
   const auto visit = [&](const auto& self, std::uint64_t dir, const std::string& path) -> void {
     for (const auto& [name, ino] : disk_.inodes.at(dir).entries) {
       const Inode& inode = disk_.inodes.at(ino);
       out << path << "/" << name << " fid " << +disk_.table[inode.fid.replica - 1U][0] << ":"
-          << inode.fid.ino << " mode " << inode.mode << " uid " << inode.uid << " text "
+          << inode.fid.ino << " mode " << inode.mode << " uid " << inode.uid << " mtime "
+          << (with_directory_times || !S_ISDIR(inode.mode) ? inode.mtime : 0) << " text "
           << inode.text;
       for (const auto& [key, value] : inode.xattrs) {
         out << " " << key << "=" << value;
@@ -405,6 +453,7 @@ std::string ModelReplica::manifest() const {
       }
     }
   };
+  out << "root mtime " << (with_directory_times ? disk_.inodes.at(kRoot).mtime : 0) << "\n";
   visit(visit, kRoot, "");
   return out.str();
 }
@@ -560,6 +609,7 @@ ModelReplica::Outcome ModelReplica::apply_birth(const Operation& operation, std:
                        .mode = record.attr->mode,
                        .uid = record.attr->uid,
                        .nlink = record.op == Op::kMkdir ? 2U : 0U,
+                       .mtime = record.attr->mtime.seconds,
                        .text = {},
                        .xattrs = {},
                        .entries = {}};
@@ -589,9 +639,18 @@ ModelReplica::Outcome ModelReplica::apply_rename(const Operation& operation, std
   if (S_ISDIR(inode(ino).mode) && is_within(to, ino)) {
     return {.code = IZO_REINT_ANCESTRY};
   }
+  const auto touch = [&] {
+    if (dir != to && record.attr && record.attr->has(IZO_ATTR_MTIME) && S_ISDIR(inode(ino).mode)) {
+      inode(ino).mtime = record.attr->mtime.seconds;
+    }
+  };
   if (there != 0 && exchange) {
     if (S_ISDIR(inode(there).mode) && is_within(dir, there)) {
       return {.code = IZO_REINT_ANCESTRY};
+    }
+    touch();
+    if (dir != to && S_ISDIR(inode(there).mode)) {
+      inode(there).mtime = record.replaced->mtime.seconds;
     }
     inode(dir).entries[from.name] = there;
     inode(to).entries[target.name] = ino;
@@ -609,6 +668,7 @@ ModelReplica::Outcome ModelReplica::apply_rename(const Operation& operation, std
     }
     take(target, false);
   }
+  touch();
   inode(dir).entries.erase(from.name);
   inode(to).entries[target.name] = ino;
   return {};
@@ -636,6 +696,7 @@ ModelReplica::Outcome ModelReplica::apply_close(const Operation& operation, std:
   const std::uint64_t installed = disk_.next_ino++;
   file.generation = static_cast<std::uint32_t>(installed * 3 + 1);
   file.text = dynamic_cast<const ModelBody&>(*operation.body).text;
+  file.mtime = operation.record.attr->mtime.seconds;
   disk_.inodes.erase(ino);
   disk_.inodes[installed] = file;
   for (const Place& place : names) {
@@ -705,6 +766,9 @@ ModelReplica::Outcome ModelReplica::apply_one(const Operation& operation,
       if (record.attr->has(IZO_ATTR_UID)) {
         inode(ino).uid = record.attr->uid;
       }
+      if (record.attr->has(IZO_ATTR_MTIME)) {
+        inode(ino).mtime = record.attr->mtime.seconds;
+      }
       return {};
     case Op::kSetxattr:
       inode(ino).xattrs[record.xattrs.front().name] = record.xattrs.front().value;
@@ -739,11 +803,19 @@ std::vector<Result> ModelReplica::apply(const Batch& batch) {
           .ino = outcome.ino, .generation = inode(outcome.ino).generation, .result = {}};
     }
     made.push_back(outcome.ino);
+    Record done = operation.record;
+    if (!operation.skip && result.stored()) {
+      for (std::optional<kml::Place>* place : {&done.place, &done.to}) {
+        if (*place) {
+          raise(**place);
+        }
+      }
+    }
     if (result.stored()) {
       position.recno = operation.record.recno;
       position.offset = operation.record.offset + operation.record.length;
       if (batch.forward && !operation.skip) {
-        Record record = operation.record;
+        Record record = std::move(done);
         record.recno = disk_.log.size() + 1;
         record.offset = offset_of(record.recno);
         record.seen = 0;

@@ -22,7 +22,11 @@ struct ModelBody final : Body {
 
 class ModelReplica final : public Replica {
  public:
-  explicit ModelReplica(std::uint8_t number, bool server);
+  /// `clock` is common to all replicas, and goes on with every change; `late` is how much less this
+  /// replica's own says.
+  ModelReplica(std::uint8_t number, bool server,
+               std::shared_ptr<std::int64_t> clock = std::make_shared<std::int64_t>(1000),
+               std::int64_t late = 0);
 
   State state() override;
   void use(const Index& /*index*/) override {}
@@ -40,7 +44,8 @@ class ModelReplica final : public Replica {
   bool remove(const Handle& what, const Name& name) override;
   bool touch_attributes(const Handle& what, const Name& name) override;
   void touch_root() override {}
-  void raise_mtime(const Fid& /*dir*/, const kml::Time& /*mtime*/) override {}
+  std::optional<kml::Time> mtime(const Fid& fid) override;
+  void set_mtime(const Fid& dir, const kml::Time& mtime) override;
   std::vector<std::string> list(const Fid& dir) override;
 
   // What users do; false if the file system refuses. Paths by inode number of the directory.
@@ -57,6 +62,7 @@ class ModelReplica final : public Replica {
   bool rename(const Place& from, const Place& to, bool exchange);
   bool chmod(std::uint64_t ino, std::uint32_t permissions);
   bool chown(std::uint64_t ino, std::uint32_t uid);
+  bool utimes(std::uint64_t ino, std::int64_t mtime);
   bool setxattr(std::uint64_t ino, const std::string& name, const std::string& value);
   bool removexattr(std::uint64_t ino, const std::string& name);
   /// Begins to change a body; what it was is not there any more.
@@ -75,7 +81,7 @@ class ModelReplica final : public Replica {
   /// Texts of all files.
   [[nodiscard]] std::set<std::string> texts() const;
   /// The whole tree, a line an object: equal on replicas that have the same.
-  [[nodiscard]] std::string manifest() const;
+  [[nodiscard]] std::string manifest(bool with_directory_times) const;
   /// Texts that users saw and removed or replaced.
   std::set<std::string> discarded;
 
@@ -86,6 +92,7 @@ class ModelReplica final : public Replica {
     std::uint32_t mode = 0;
     std::uint32_t uid = 0;
     std::uint32_t nlink = 0;
+    std::int64_t mtime = 0;
     std::string text;
     std::map<std::string, std::string> xattrs;
     std::map<std::string, std::uint64_t> entries;
@@ -107,11 +114,15 @@ class ModelReplica final : public Replica {
 
   Inode& inode(std::uint64_t ino) { return disk_.inodes.at(ino); }
   [[nodiscard]] std::uint64_t ino_of(const Fid& fid) const;
+  /// Its directory is touched now.
   [[nodiscard]] kml::Place place_of(const Place& place);
+  /// As place_of(), for the record of a peer: the newest of its names.
+  void raise(kml::Place& place);
   [[nodiscard]] std::uint64_t at(const Place& place) const;
   [[nodiscard]] bool stands_for(const Place& place, const Handle& what) const;
   [[nodiscard]] bool is_within(std::uint64_t dir, std::uint64_t above) const;
   Record& log(kml::Op op, std::uint64_t ino, std::uint32_t aspects);
+  [[nodiscard]] std::int64_t now() { return ++*clock_ - late_; }
   void drop(std::uint64_t ino, bool by_user);
   void give(std::uint64_t ino, const Place& place);
   void take(const Place& place, bool by_user);
@@ -128,6 +139,8 @@ class ModelReplica final : public Replica {
 
   Uuid self_{};
   bool server_;
+  std::shared_ptr<std::int64_t> clock_;
+  std::int64_t late_;
   Disk disk_;
   Disk committed_;
 };

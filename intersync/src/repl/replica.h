@@ -187,8 +187,10 @@ class Replica {
   virtual bool touch_attributes(const Handle& what, const Name& name) = 0;
   /// Sets owner, mode and time of the root, which no record made, to what they are, likewise.
   virtual void touch_root() = 0;
-  /// Gives a directory that modification time if its own is older.
-  virtual void raise_mtime(const Fid& dir, const kml::Time& mtime) = 0;
+  /// An object's modification time; nullopt: it is not where it was any more.
+  virtual std::optional<kml::Time> mtime(const Fid& fid) = 0;
+  /// Sets a directory's modification time, recorded even if it has it.
+  virtual void set_mtime(const Fid& dir, const kml::Time& mtime) = 0;
   /// Names in a directory.
   virtual std::vector<std::string> list(const Fid& dir) = 0;
 };

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "repl/times.h"
+
 namespace izo::repl {
 
 using kml::kRootFid;
@@ -28,7 +30,6 @@ Server::Server(Replica& replica)
     : replica_(replica), tree_(replica, Yields::kNewcomer, [this](const Record& record) {
         history_.add(record, access_of(record, tree_.index()));
         moves_.add(record);
-        times_.add(record);
         origins_[record.origin].insert_or_assign(record.recno, record.origin_recno);
       }) {}
 
@@ -124,6 +125,7 @@ Response Server::answer_one(const Push& push) {
   const Translation translation = Translation::from(push.table, replica_);
   tree_.know_replicas();
   copied_.clear();
+  passed_.clear();
   const std::uint16_t client = replica_.index_of(push.replica);
   std::vector<Record> records;
   std::map<std::uint64_t, std::shared_ptr<Body>> bodies;
@@ -150,15 +152,16 @@ Response Server::answer_one(const Push& push) {
     }
     records.push_back(*std::move(record));
   }
-  const Tree::Progress progress =
-      tree_.apply(push.replica, push.epoch, true, records, [&](const Record& record) {
+  const Tree::Progress progress = tree_.apply(
+      push.replica, push.epoch, true, records,
+      [&](const Record& record, std::optional<Passed> pass) {
+        if (pass) {
+          return acknowledged(record, *pass);
+        }
         const auto body = bodies.find(record.recno);
         return acknowledged(record, decide(record, body != bodies.end() ? body->second : nullptr));
       });
-  for (std::size_t i = 0; i < progress.stored; i++) {
-    times_.add(records[i]);
-  }
-  times_.settle(replica_);
+  settle_times();
   // Only what a power cut leaves is acknowledged (I2).
   replica_.commit();
   return Pushed{.accepted = replica_.received(push.replica).value_or(*had),
@@ -169,26 +172,54 @@ bool Server::written_since(const Record& record, const Key& key) const {
   return history_.written_since(key, record.origin, record.seen);
 }
 
-Tree::Decision Server::acknowledged(const Record& record, Tree::Decision decision) const {
-  auto* first = std::get_if<First>(&decision);
-  const bool passed = std::holds_alternative<Passed>(decision);
-  if (!passed || first != nullptr || !record.place) {
+Tree::Decision Server::acknowledged(const Record& record, Tree::Decision decision) {
+  const auto* passed = std::get_if<Passed>(&decision);
+  // A body that a later record of the client's brings: that one is answered.
+  if (passed == nullptr || *passed == Passed::kSuperseded) {
     return decision;
   }
-  Record note = record;
-  note.op = Op::kSetattr;
-  note.flags = 0;
-  note.aspects = IZO_ASPECT_TIMES;
-  note.object = kRootFid;
-  note.place.reset();
-  note.to.reset();
-  note.replaced.reset();
-  note.whiteout.reset();
-  note.target.reset();
-  note.xattrs.clear();
-  note.attr = kml::Attr{.valid = IZO_ATTR_ATIME,
-                        .atime = {.seconds = static_cast<std::int64_t>(record.time / 1000000000U)}};
-  return operation_for(std::move(note), tree_.index());
+  touched_there(record, nullptr);
+  // One that cannot be recorded, such as the time of an immutable file, is not tried for ever.
+  constexpr unsigned kMost = 4;
+  if (++passed_[record.recno] > kMost) {
+    return decision;
+  }
+  if (record.place) {
+    const auto seconds = static_cast<std::int64_t>(record.time / 1000000000U);
+    return operation_for(
+        only_time(record, kRootFid, {.valid = IZO_ATTR_ATIME, .atime = {.seconds = seconds}}),
+        tree_.index());
+  }
+  const std::optional<kml::Time> ours =
+      sets_time(record) ? replica_.mtime(record.object) : std::nullopt;
+  return ours ? operation_for(
+                    only_time(record, record.object, {.valid = IZO_ATTR_MTIME, .mtime = *ours}),
+                    tree_.index())
+              : decision;
+}
+
+void Server::touched_there(const Record& record, const Record* here) {
+  std::set<Fid> touched;
+  if (here != nullptr) {
+    for (const auto& [dir, time] : directory_times(*here, tree_.index())) {
+      touched.insert(dir);
+    }
+  }
+  for (const auto& [dir, time] : directory_times(record, tree_.index())) {
+    if (!touched.contains(dir)) {
+      kml::Time& due = passed_times_[dir];
+      due = std::max(due, time);
+    }
+  }
+}
+
+void Server::settle_times() {
+  for (const auto& [dir, time] : std::exchange(passed_times_, {})) {
+    const std::optional<kml::Time> ours = replica_.mtime(dir);
+    if (ours && *ours != time) {
+      replica_.set_mtime(dir, std::max(*ours, time));
+    }
+  }
 }
 
 Tree::Decision Server::decide(const Record& record, const std::shared_ptr<Body>& body) {
@@ -206,6 +237,7 @@ Tree::Decision Server::decide(const Record& record, const std::shared_ptr<Body>&
     return *passed;
   }
   Record& fits = std::get<Record>(fitted);
+  touched_there(record, &fits);
   switch (record.op) {
     case Op::kSetattr:
     case Op::kSetxattr:

@@ -6,10 +6,10 @@
 #include <map>
 #include <memory>
 #include <set>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
-#include "repl/directory_times.h"
 #include "repl/messages.h"
 #include "repl/translate.h"
 #include "repl/tree.h"
@@ -40,8 +40,13 @@ class Server {
 
   /// A record about names that is passed leaves one in our log all the same, which changes nothing
   /// but the root's access time: so its maker, and a server that was restarted, know from the log
-  /// which of the client's names the server had heard of when.
-  [[nodiscard]] Tree::Decision acknowledged(const Record& record, Tree::Decision decision) const;
+  /// which of the client's names the server had heard of when. One that gave an object a time
+  /// leaves one with the time that the object has.
+  [[nodiscard]] Tree::Decision acknowledged(const Record& record, Tree::Decision decision);
+  /// Directories that a record touched on the client, but not here, where it is applied as `here`
+  /// or passed (null), may have other times there: both get the newer one.
+  void touched_there(const Record& record, const Record* here);
+  void settle_times();
 
   Tree::Decision decide(const Record& record, const std::shared_ptr<Body>& body);
   Tree::Decision decide_close(const Record& record, const std::shared_ptr<Body>& body);
@@ -55,7 +60,10 @@ class Server {
   /// body's last CLOSE.
   std::set<std::pair<std::uint64_t, std::uint64_t>> copied_;
   Moves moves_;
-  DirectoryTimes times_;
+  /// Of directories, by records of this Push that touched them only there; and how often a record
+  /// was passed.
+  std::unordered_map<Fid, kml::Time> passed_times_;
+  std::unordered_map<std::uint64_t, unsigned> passed_;
   /// For each origin: numbers of its records in our log, and in its own.
   std::map<std::uint16_t, std::map<std::uint64_t, std::uint64_t>> origins_;
   Tree tree_;

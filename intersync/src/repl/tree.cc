@@ -154,14 +154,15 @@ struct Tree::Attempt {
   std::optional<Decision> next;    ///< Of the record behind the batch, if that ended it.
 };
 
-Tree::Attempt Tree::try_batch(Batch& batch, std::span<const Record> records, const Decide& decide) {
+Tree::Attempt Tree::try_batch(Batch& batch, std::span<const Record> records,
+                              std::optional<Passed> pass, const Decide& decide) {
   Attempt out;
   std::size_t bytes = 0;
   for (const Record& record : records.first(std::min(records.size(), kBatch))) {
     if (bytes > kBatchBytes) {
       break;
     }
-    Decision decision = decide(record);
+    Decision decision = decide(record, std::exchange(pass, std::nullopt));
     Operation operation{.record = record,
                         .skip = {},
                         .object = {},
@@ -176,8 +177,8 @@ Tree::Attempt Tree::try_batch(Batch& batch, std::span<const Record> records, con
         break;
       }
       operation = std::move(*apply);
-    } else if (const auto* pass = std::get_if<Passed>(&decision)) {
-      operation.skip = *pass;
+    } else if (const auto* passed = std::get_if<Passed>(&decision)) {
+      operation.skip = *passed;
     } else {
       out.next = std::move(decision);
       break;
@@ -306,11 +307,7 @@ Tree::Progress Tree::apply(const Uuid& peer, std::uint64_t epoch, bool forward,
     Batch batch{
         .peer = peer, .epoch = epoch, .forward = forward, .decided = read_, .operations = {}};
     index_.begin();
-    bool first = true;
-    Attempt attempt =
-        try_batch(batch, records.subspan(progress.stored), [&](const Record& record) -> Decision {
-          return std::exchange(first, false) && pass ? Decision(*pass) : decide(record);
-        });
+    Attempt attempt = try_batch(batch, records.subspan(progress.stored), pass, decide);
     std::optional<Decision> next = std::move(attempt.next);
     const std::size_t before = progress.stored;
     if (batch.operations.empty()) {

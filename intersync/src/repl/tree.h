@@ -59,9 +59,9 @@ class Tree {
 
   /// What is to become of a record of a peer's: an operation, why it is passed, why it has to wait,
   /// or what must be done first. Asked of one after the other, each with the index as the ones
-  /// before leave it.
+  /// before leave it; and with why it is to be passed, if it was tried before and that came out.
   using Decision = std::variant<Operation, Passed, Blocked, First>;
-  using Decide = std::function<Decision(const Record&)>;
+  using Decide = std::function<Decision(const Record&, std::optional<Passed>)>;
 
   struct Progress {
     std::size_t stored = 0;  ///< Records whose outcome is stored.
@@ -90,7 +90,8 @@ class Tree {
   void read_all();
   void learn(const Record& record, bool index);
   bool clear_directory(const Fid& dir);
-  Attempt try_batch(Batch& batch, std::span<const Record> records, const Decide& decide);
+  Attempt try_batch(Batch& batch, std::span<const Record> records, std::optional<Passed> pass,
+                    const Decide& decide);
   std::vector<Result> submit(const Batch& batch);
   void settle(const Batch& batch, const std::vector<Result>& results,
               const std::vector<std::size_t>& marks);

@@ -18,7 +18,7 @@ from guest.log_info import info
 from guest.restless import User
 from guest.subject import FILESET, mounted
 
-ENVIRONMENT = ("IZO_TOOLS", "IZO_RACING_TIMES")
+ENVIRONMENT = ("IZO_TOOLS",)
 CASE_DEADLINE = 240
 OPTIONS = f"{FILESET},mtp=/srv"
 
@@ -105,7 +105,7 @@ def test_two_users_at_once(disk: str, second_disk: str) -> None:
     """Both sides change the same names at the same time; afterwards they are equal (I8)."""
     with pair(disk, second_disk) as both:
         for turn in range(4):
-            users = [threading.Thread(target=User(root, 10 * turn + n, True).run, args=(150,))
+            users = [threading.Thread(target=User(root, 10 * turn + n).run, args=(150,))
                      for n, root in enumerate(both.roots)]
             for user in users:
                 user.start()
@@ -121,7 +121,7 @@ def test_disconnected(disk: str, second_disk: str) -> None:
         for turn, daemon in enumerate((both.server, both.client)):
             daemon.stop()
             for n, root in enumerate(both.roots):
-                User(root, 100 + 10 * turn + n, True).run(200)
+                User(root, 100 + 10 * turn + n).run(200)
             daemon.start()
             both.converge()
 
@@ -130,7 +130,7 @@ def test_disconnected(disk: str, second_disk: str) -> None:
 def test_killed_again_and_again(disk: str, second_disk: str) -> None:
     """kill -9 of either daemon at any moment, while both change: nothing is lost or comes twice (I3)."""
     with pair(disk, second_disk) as both:
-        users = [threading.Thread(target=User(root, 200 + n, True).run, args=(600,))
+        users = [threading.Thread(target=User(root, 200 + n).run, args=(600,))
                  for n, root in enumerate(both.roots)]
         for user in users:
             user.start()
@@ -164,7 +164,7 @@ def test_copied_disk(disk: str, second_disk: str) -> None:
             converge(root, copy, server, client)
             for turn in range(3):
                 for n, side in enumerate((root, copy)):
-                    User(side, 410 + 10 * turn + n, True).run(100)
+                    User(side, 410 + 10 * turn + n).run(100)
                 converge(root, copy, server, client)
             equal([client.stop(), server.stop()], [0, 0], "exit codes after SIGTERM")
 
@@ -176,7 +176,7 @@ def test_two_clients(disk: str, second_disk: str, third_disk: str) -> None:
     with pair(disk, second_disk) as both, mounted(third_disk, OPTIONS) as third:
         with Intersync(third, server="127.0.0.1") as other:
             for turn in range(3):
-                users = [threading.Thread(target=User(root, 300 + 10 * turn + n, True).run, args=(100,))
+                users = [threading.Thread(target=User(root, 300 + 10 * turn + n).run, args=(100,))
                          for n, root in enumerate((*both.roots, third))]
                 for user in users:
                     user.start()
