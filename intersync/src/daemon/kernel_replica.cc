@@ -189,8 +189,8 @@ repl::Replica::Records KernelReplica::read(std::uint64_t offset) {
     for (;;) {
       kml::StreamReader::Next next = reader.next();
       if (const auto* fault = std::get_if<kml::Corrupt>(&next)) {
-        throw Error(path_of("kml") + " at offset " + std::to_string(reader.position().offset) +
-                    ": " + fault->what);
+        throw repl::NoRecord(path_of("kml") + " at offset " +
+                             std::to_string(reader.position().offset) + ": " + fault->what);
       }
       auto* record = std::get_if<kml::Record>(&next);
       if (record == nullptr) {

@@ -3,6 +3,8 @@
 
 #include <utility>
 
+#include "daemon/wire_limits.h"
+
 namespace izo::daemon {
 
 using proto::BodyHead;
@@ -113,6 +115,9 @@ bool MessageReader::take_records(Bytes payload) {
     return fail("records where none may be");
   }
   auto& more = std::get<std::vector<kml::Record>>(decoded);
+  if (side_ == Side::kRequest && records->size() + more.size() > kMostPushed) {
+    return fail("more than " + std::to_string(kMostPushed) + " records in one push");
+  }
   records->insert(records->end(), std::make_move_iterator(more.begin()),
                   std::make_move_iterator(more.end()));
   return true;

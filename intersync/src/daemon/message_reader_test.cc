@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "daemon/test_store.h"
+#include "daemon/wire_limits.h"
 #include "kml/codec.h"
 #include "kml/sample_records.h"
 
@@ -384,6 +385,14 @@ TEST_F(MessageReaderTest, FramesThatAreNoneAreRefused) {
   Buffer changed = Frames().add(push(1)).bytes();
   changed.back() ^= std::byte{1};
   EXPECT_NE(read(Side::kRequest, Kind::kPush, changed).why, "");
+}
+
+TEST_F(MessageReaderTest, APushHasABoundedNumberOfRecords) {
+  for (const std::size_t count : {kMostPushed, kMostPushed + 1}) {
+    const Frames frames = Frames().add(push(0)).raw(Part::kRecords, encoded(records(count)));
+    EXPECT_EQ(read_push(frames).why,
+              count == kMostPushed ? "" : "more than 1024 records in one push");
+  }
 }
 
 TEST_F(MessageReaderTest, MoreThanWasAskedForIsRefused) {

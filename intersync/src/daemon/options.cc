@@ -139,6 +139,7 @@ std::variant<Options, Said> options_from(int argc, char** argv) {
       {nullptr, 0, nullptr, 0},
   }};
   Options out{.port = kDefaultPort};
+  bool port_said = false;
   optind = 0;
   opterr = 0;
   for (int option = 0;
@@ -153,6 +154,7 @@ std::variant<Options, Said> options_from(int argc, char** argv) {
       return wrong(std::string(argv[optind - 1]) +
                    (option == '?' ? ": no such option" : ": its value is missing"));
     }
+    port_said = port_said || option == kPort;
     if (const std::string fault = apply(out, option, optarg != nullptr ? optarg : "");
         !fault.empty()) {
       return wrong(fault);
@@ -163,6 +165,9 @@ std::variant<Options, Said> options_from(int argc, char** argv) {
                                 : std::string(argv[optind + 1]) + ": one MOUNTPOINT only");
   }
   out.mount_point = argv[optind];
+  if (!out.server.empty() && (port_said || !out.listen.empty())) {
+    return wrong("--listen and --port are a server's; a client says --server=HOST:PORT");
+  }
   if (!out.plain_http) {
     return Said{.code = 2,
                 .text =

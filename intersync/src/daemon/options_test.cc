@@ -164,6 +164,14 @@ TEST(Options, WithoutEncryptionOnlyIfThatIsSaid) {
   EXPECT_EQ(complaint({"--server=h", "/mnt"}), text);
 }
 
+TEST(Options, AClientDoesNotListen) {
+  const std::string text = "--listen and --port are a server's; a client says --server=HOST:PORT";
+  for (const char* option : {"--port=7", "--port=7733", "--listen=::1"}) {
+    EXPECT_EQ(complaint({"--plain-http", "--server=h", option, "/mnt"}),
+              text + "; see intersync --help");
+  }
+}
+
 TEST(BaseUrl, HasAHostAndAPort) {
   EXPECT_EQ(base_url("host"), "http://host:7733");
   EXPECT_EQ(base_url("a-b_c.Example.org"), "http://a-b_c.Example.org:7733");

@@ -24,6 +24,9 @@ inline constexpr std::size_t kMostRecords = std::size_t{1} << 20;
 inline constexpr std::size_t kMostBodies = std::size_t{2} << 20;
 static_assert(kMostRecords + kMostBodies + (std::size_t{512} << 10) < http::kMaxRequestBody);
 
+/// Records in one Push, in number: each may have a body that the server has to stage.
+inline constexpr std::size_t kMostPushed = 1024;
+
 /// A piece of an upload.
 inline constexpr std::size_t kUploadPiece = std::size_t{3} << 20;
 static_assert(kUploadPiece <= http::kMaxRequestBody);

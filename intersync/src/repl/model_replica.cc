@@ -67,6 +67,9 @@ void ModelReplica::commit() {
 Replica::Records ModelReplica::read(std::uint64_t offset) {
   Records out;
   out.next = offset;
+  if ((offset - 120) % kRecord != 0) {
+    throw NoRecord("model: no record begins there");
+  }
   while (out.records.size() < 20) {
     const std::size_t number = (out.next - 120) / kRecord;
     if (number >= committed_.log.size()) {
@@ -814,7 +817,9 @@ std::vector<Result> ModelReplica::apply(const Batch& batch) {
     if (result.stored()) {
       position.recno = operation.record.recno;
       position.offset = operation.record.offset + operation.record.length;
-      if (batch.forward && !operation.skip) {
+      // That something was read is no change, and not recorded.
+      const bool changes = done.op != Op::kSetattr || done.attr->valid != IZO_ATTR_ATIME;
+      if (batch.forward && !operation.skip && changes) {
         Record record = std::move(done);
         record.recno = disk_.log.size() + 1;
         record.offset = offset_of(record.recno);

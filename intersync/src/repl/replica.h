@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "kml/record.h"
 #include "kml/tables.h"
 
@@ -114,6 +115,12 @@ struct Found {
   Name name;
 };
 
+/// What stands in our log where a record is looked for is none.
+class NoRecord : public Error {
+ public:
+  using Error::Error;
+};
+
 /// The tree, its log and the positions of one fileset. Functions throw izo::Error (SysError) if the
 /// file system fails.
 class Replica {
@@ -145,7 +152,7 @@ class Replica {
     std::vector<Record> records;
     std::uint64_t next = 0;  ///< Offset of what comes behind them.
   };
-  /// Records of our log that are on the medium, from `offset` on, some.
+  /// Records of our log that are on the medium, from `offset` on, some. Throws NoRecord.
   virtual Records read(std::uint64_t offset) = 0;
 
   /// Our index of a replica, which is made known if it is not.

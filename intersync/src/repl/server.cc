@@ -67,10 +67,22 @@ Response Server::answer_one(const Pull& pull) {
   if (pull.epoch != state.epoch) {
     return Refusal{"the server's log has begun anew"};
   }
+  if (!replica_.received(pull.replica)) {
+    return Refusal{"the client has not said hello"};
+  }
   if (pull.offset < state.first) {
     return Refusal{"the server does not have the records any more that the client needs"};
   }
-  Replica::Records got = replica_.read(pull.offset);
+  if (pull.offset > state.end) {
+    return Refusal{"the server's log ends before what the client has of it"};
+  }
+  Replica::Records got;
+  try {
+    got = replica_.read(pull.offset);
+  } catch (const NoRecord& fault) {
+    // The client made that up, or the log is damaged: either way the tree is as it was.
+    return Refusal{fault.what()};
+  }
   return Pulled{
       .records = std::move(got.records),
       .next = got.next,
@@ -184,17 +196,11 @@ Tree::Decision Server::acknowledged(const Record& record, Tree::Decision decisio
   if (++passed_[record.recno] > kMost) {
     return decision;
   }
-  if (record.place) {
-    const auto seconds = static_cast<std::int64_t>(record.time / 1000000000U);
-    return operation_for(
-        only_time(record, kRootFid, {.valid = IZO_ATTR_ATIME, .atime = {.seconds = seconds}}),
-        tree_.index());
-  }
+  const Fid& object = record.place ? kRootFid : record.object;
   const std::optional<kml::Time> ours =
-      sets_time(record) ? replica_.mtime(record.object) : std::nullopt;
-  return ours ? operation_for(
-                    only_time(record, record.object, {.valid = IZO_ATTR_MTIME, .mtime = *ours}),
-                    tree_.index())
+      record.place || sets_time(record) ? replica_.mtime(object) : std::nullopt;
+  return ours ? operation_for(only_time(record, object, {.valid = IZO_ATTR_MTIME, .mtime = *ours}),
+                              tree_.index())
               : decision;
 }
 

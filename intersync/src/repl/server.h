@@ -38,10 +38,10 @@ class Server {
   /// The last record of that origin's log that ours has up to record `recno`; 0: none.
   [[nodiscard]] std::uint64_t echoed(std::uint16_t origin, std::uint64_t recno) const;
 
-  /// A record about names that is passed leaves one in our log all the same, which changes nothing
-  /// but the root's access time: so its maker, and a server that was restarted, know from the log
-  /// which of the client's names the server had heard of when. One that gave an object a time
-  /// leaves one with the time that the object has.
+  /// A record about names that is passed leaves one in our log all the same, which gives the root
+  /// the time that it has: so its maker, and a server that was restarted, know from the log which
+  /// of the client's names the server had heard of when. One that gave an object a time leaves one
+  /// with the time that the object has.
   [[nodiscard]] Tree::Decision acknowledged(const Record& record, Tree::Decision decision);
   /// Directories that a record touched on the client, but not here, where it is applied as `here`
   /// or passed (null), may have other times there: both get the newer one.

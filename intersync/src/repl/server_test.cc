@@ -100,9 +100,34 @@ TEST(Server, OnceIsEnoughAndGapsAreNot) {
 
 TEST(Server, RefusesAnotherLifeOfItsLog) {
   Pair pair;
-  EXPECT_NE(pair.refusal(Pull{.replica = {}, .epoch = 99, .offset = 120, .recno = 0}), "");
-  EXPECT_NE(pair.refusal(Pull{.replica = {}, .epoch = 7, .offset = 0, .recno = 0}), "");
-  EXPECT_EQ(pair.refusal(Pull{.replica = {}, .epoch = 7, .offset = 120, .recno = 0}), "");
+  pair.hello();
+  const auto refusal = [&](std::uint64_t epoch, std::uint64_t offset) {
+    return pair.refusal(
+        Pull{.replica = pair.here.state().replica, .epoch = epoch, .offset = offset, .recno = 0});
+  };
+  EXPECT_EQ(refusal(99, 120), "the server's log has begun anew");
+  EXPECT_EQ(refusal(7, 0), "the server does not have the records any more that the client needs");
+  EXPECT_EQ(refusal(7, 120), "");
+}
+
+TEST(Server, RefusesToReadWhereNoRecordIs) {
+  Pair pair;
+  pair.there.make(kml::Op::kCreate, {.dir = kRootIno, .name = "x"}, 0600);
+  pair.there.commit();
+  const std::size_t known = pair.there.state().table.size();
+  const auto refusal = [&](std::uint64_t offset) {
+    return pair.refusal(
+        Pull{.replica = pair.here.state().replica, .epoch = 7, .offset = offset, .recno = 0});
+  };
+  EXPECT_EQ(refusal(120), "the client has not said hello");
+  EXPECT_EQ(pair.there.state().table.size(), known);
+  pair.hello();
+  EXPECT_EQ(refusal(120), "");
+  EXPECT_EQ(refusal(121), "model: no record begins there");
+  EXPECT_EQ(refusal(pair.there.state().end), "");
+  EXPECT_EQ(refusal(pair.there.state().end + 1),
+            "the server's log ends before what the client has of it");
+  EXPECT_EQ(refusal(UINT64_MAX), "the server's log ends before what the client has of it");
 }
 
 TEST(Client, TakesNoAnswerToWhatItDidNotAsk) {
