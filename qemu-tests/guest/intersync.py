@@ -50,18 +50,23 @@ class Intersync:
 
     def start(self) -> None:
         """Once more, after stop() or kill()."""
+        before = len(self.said())
+        self.start_under()
+        self.await_word(self.ready, since=before)
+
+    def start_under(self, *words: str) -> None:
+        """By another program, which becomes the daemon in the same process; for nothing is waited."""
         with open(self.log, "ab") as out:
-            self.process = subprocess.Popen(self.words, stdout=out, stderr=out)
-        self.await_word(self.ready)
+            self.process = subprocess.Popen([*words, *self.words], stdout=out, stderr=out)
 
     def said(self) -> str:
         """All its words."""
         return self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
 
-    def await_word(self, word: str, seconds: float = 30) -> None:
-        """Until it has said that."""
+    def await_word(self, word: str, seconds: float = 30, since: int = 0) -> None:
+        """Until it has said that, in what it said after so many characters."""
         end = time.monotonic() + seconds
-        while word not in self.said():
+        while word not in self.said()[since:]:
             assert self.process is not None
             code = self.process.poll()
             if code is not None or time.monotonic() > end:

@@ -39,8 +39,13 @@ std::string first_line(const std::string& text) {
 }  // namespace
 
 ClientSide::ClientSide(MainLoop& loop, Random& random, KernelReplica& replica, http::Client& http,
-                       std::string fileset)
-    : loop_(loop), random_(random), replica_(replica), http_(http), fileset_(std::move(fileset)) {}
+                       std::string fileset, std::function<void()> followed)
+    : loop_(loop),
+      random_(random),
+      replica_(replica),
+      http_(http),
+      fileset_(std::move(fileset)),
+      followed_(std::move(followed)) {}
 
 std::string ClientSide::target(const std::string& what,
                                std::vector<std::pair<std::string, std::string>> query) const {
@@ -193,6 +198,7 @@ void ClientSide::take(const std::shared_ptr<Exchange>& exchange, const http::Out
     log::info("connected to the server");
     connected_ = true;
     failed_.clear();
+    followed_();
   }
   backoff_.reset();
   step();

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -19,9 +20,10 @@ namespace izo::daemon {
 
 class ClientSide {
  public:
-  /// All must live longer. `fileset`: the name that is asked for.
+  /// All must live longer. `fileset`: the name that is asked for; `followed` is called whenever
+  /// is_followed() has become true.
   ClientSide(MainLoop& loop, Random& random, KernelReplica& replica, http::Client& http,
-             std::string fileset);
+             std::string fileset, std::function<void()> followed);
 
   /// Does all that can be done now. On the loop; later it goes on by itself.
   void step();
@@ -73,6 +75,7 @@ class ClientSide {
   KernelReplica& replica_;
   http::Client& http_;
   std::string fileset_;
+  std::function<void()> followed_;
   Backoff backoff_{{}};
   std::unique_ptr<repl::Client> engine_;  // null: its next use reads the tree anew
   std::shared_ptr<Exchange> pull_;

@@ -105,7 +105,8 @@ class Daemon {
   }
 
   void serve() {
-    server_ = std::make_unique<ServerSide>(loop_, clock_, replica_, fileset_.name);
+    server_ = std::make_unique<ServerSide>(loop_, clock_, replica_, fileset_.name,
+                                           [this] { follower_->follow(); });
     listener_ = std::make_unique<http::Server>(
         loop_, http::PlainHttp(),
         http::Server::Options{.address = options_.listen, .port = options_.port},
@@ -117,7 +118,8 @@ class Daemon {
   void connect() {
     const std::string base = *base_url(options_.server);
     http_ = std::make_unique<http::Client>(loop_, base, http::PlainHttp(), http::Client::Options());
-    client_ = std::make_unique<ClientSide>(loop_, random_, replica_, *http_, fileset_.name);
+    client_ = std::make_unique<ClientSide>(loop_, random_, replica_, *http_, fileset_.name,
+                                           [this] { follower_->follow(); });
     log::notice("fileset ", fileset_.name, " of ", fileset_.mount_point, " is a client of ", base);
   }
 

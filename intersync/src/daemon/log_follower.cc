@@ -45,8 +45,13 @@ void LogFollower::on(const kernel::KmlGrew& grew) {
   if (grew.about.name != fileset_) {
     return;
   }
+  uncommitted_ = grew.has_uncommitted();
   events_.grew();
-  if (grew.has_uncommitted()) {
+  follow();
+}
+
+void LogFollower::follow() {
+  if (uncommitted_) {
     commit_soon();
   }
 }
@@ -64,6 +69,7 @@ void LogFollower::commit_soon() {
 }
 
 void LogFollower::commit() {
+  uncommitted_ = false;
   try {
     replica_.commit();
   } catch (const Error& error) {

@@ -33,6 +33,9 @@ class LogFollower {
   LogFollower(MainLoop& loop, const Clock& clock, const kernel::Fileset& fileset,
               KernelReplica& replica, const Delays& delays, Events events);
 
+  /// Somebody follows the log from now on: what came to it before shall be on the medium soon too.
+  void follow();
+
  private:
   void read_all();
   void on(const kernel::Mounted& mounted);
@@ -51,6 +54,7 @@ class LogFollower {
   MainLoop::Handle watch_;
   MainLoop::Handle due_;
   std::chrono::nanoseconds committed_{};  // when
+  bool uncommitted_ = true;               // there may be records that are not on the medium
 };
 
 }  // namespace izo::daemon

@@ -81,10 +81,11 @@ class Outflow : public std::enable_shared_from_this<Outflow> {
 }  // namespace
 
 ServerSide::ServerSide(MainLoop& loop, const Clock& clock, KernelReplica& replica,
-                       std::string fileset)
+                       std::string fileset, std::function<void()> followed)
     : loop_(loop),
       replica_(replica),
       fileset_(std::move(fileset)),
+      followed_(std::move(followed)),
       uploads_(clock, [&replica] { return replica.new_body(); }) {}
 
 void ServerSide::handle(Exchange exchange) {
@@ -217,6 +218,7 @@ void ServerSide::wait(Exchange exchange, const Pull& pull) {
     }
   });
   place->exchange.on_gone([this, place] { end_wait(place); });
+  followed_();
 }
 
 void ServerSide::end_wait(Place place) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <list>
 #include <map>
 #include <memory>
@@ -21,8 +22,10 @@ namespace izo::daemon {
 
 class ServerSide {
  public:
-  /// All must live longer. `fileset`: the name that clients must ask for.
-  ServerSide(MainLoop& loop, const Clock& clock, KernelReplica& replica, std::string fileset);
+  /// All must live longer. `fileset`: the name that clients must ask for; `followed` is called
+  /// whenever is_followed() has become true.
+  ServerSide(MainLoop& loop, const Clock& clock, KernelReplica& replica, std::string fileset,
+             std::function<void()> followed);
 
   /// Answers a request, at once or when there is something to say. On the loop.
   void handle(http::Exchange exchange);
@@ -57,6 +60,7 @@ class ServerSide {
   MainLoop& loop_;
   KernelReplica& replica_;
   std::string fileset_;
+  std::function<void()> followed_;
   Uploads uploads_;
   std::unique_ptr<repl::Server> engine_;  // null: its next use reads the tree anew
   std::list<Waiting> waiting_;

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import tempfile
 import threading
@@ -41,12 +42,13 @@ class Pair:
 
 
 @contextlib.contextmanager
-def pair(disk: str, second_disk: str, before: Callable[[str], None] = lambda root: None) -> Iterator[Pair]:
+def pair(disk: str, second_disk: str, before: Callable[[str], None] = lambda root: None,
+         options: str = OPTIONS) -> Iterator[Pair]:
     """Both on fresh disks, running; `before` changes the server's tree when nobody runs yet."""
     loopback_up()
     make_ext4(disk, "-b", "4096")
     make_ext4(second_disk, "-b", "4096")
-    with mounted(disk, OPTIONS) as server_root, mounted(second_disk, OPTIONS) as client_root:
+    with mounted(disk, options) as server_root, mounted(second_disk, options) as client_root:
         before(server_root)
         with Intersync(server_root) as server, Intersync(client_root, server="127.0.0.1") as client:
             yield Pair(server_root, client_root, server, client)
@@ -73,6 +75,18 @@ def test_a_bit_of_everything(disk: str, second_disk: str) -> None:
         both.converge()
         for turn, root in enumerate((both.client_root, both.server_root, both.client_root), 1):
             change_a_bit_of_everything(root, turn)
+            both.converge()
+
+
+@intermezzo_only
+def test_changes_from_before_the_connection(disk: str, second_disk: str) -> None:
+    """What changed while nobody followed comes to the other side without a commit of the cache's own."""
+    with pair(disk, second_disk, options=f"{OPTIONS},commit=300") as both:
+        both.converge()
+        for turn, (daemon, root) in enumerate(itertools.product((both.client, both.server), both.roots)):
+            daemon.stop()
+            change_a_bit_of_everything(root, turn)
+            daemon.start()
             both.converge()
 
 
