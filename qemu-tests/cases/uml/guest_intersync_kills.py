@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: GPL-2.0
+"""kill -9 of either daemon at each system call that touches state: nothing is lost, nothing comes twice (I3).
+
+The gate takes a slice of all points, IZO_KILL_SEED another one; IZO_ALL_KILLS, a number of seconds that they
+may take, all of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any, Callable, Iterator
+
+from guest.disks import make_ext4
+from guest.expect import equal, intermezzo_only
+from guest.intersync import Intersync, converge, loopback_up, replicated
+from guest.kill_points import Life, points_of, slice_of, tally
+from guest.subject import FILESET, HOST, mounted
+from guest.syscalls import RENAME_EXCHANGE, rename
+from guest.tree import differences
+
+ENVIRONMENT = ("IZO_TOOLS", "IZO_ALL_KILLS", "IZO_KILL_SEED")
+EXTRA_SECONDS = "IZO_ALL_KILLS"
+CASE_DEADLINE = 240
+OPTIONS = f"{FILESET},mtp=/srv"
+# Of one daemon in one scenario, in the gate.
+SLICE = 3
+
+
+class Replicas:
+    """Both mounts and daemons, and what both must have in the end."""
+
+    def __init__(self, server: Intersync, client: Intersync) -> None:
+        self.server, self.client = server, client
+        self.server_root, self.client_root = server.words[-1], client.words[-1]
+        self.turn = 0
+
+    def converge(self) -> None:
+        """Until both have the same."""
+        converge(self.server_root, self.client_root, self.server, self.client)
+
+
+def names_below(root: str) -> list[str]:
+    """All names of a tree; reading no more than that leaves the processor to the daemons."""
+    found: list[str] = []
+    for folder, folders, files in os.walk(root):
+        if folder == root:
+            folders[:] = [name for name in folders if name != "lost+found"]
+        found += [os.path.relpath(os.path.join(folder, name), root) for name in folders + files]
+    return sorted(found)
+
+
+class OneWriter:
+    """One side changes a bit of everything; the other side gets exactly that."""
+
+    def __init__(self, both: Replicas, root: str) -> None:
+        self.both, self.root = both, root
+        self.expected: dict[str, Any] = {}
+
+    def prepare(self) -> None:
+        """Nothing: all that it needs is there."""
+
+    def change(self) -> None:
+        """A new tree, while that of the last turn goes."""
+        turn = self.both.turn
+        top = f"{self.root}/{turn}"
+        os.makedirs(f"{top}/a/b")
+        # On the way to the server the last one is too large to come along with its record.
+        large = 1_900_000 if self.root == self.both.client_root else 300_000
+        for number, size in enumerate((0, 10, 5000, 300_000, large)):
+            Path(top, f"f{number}").write_bytes(os.urandom(size))
+        os.symlink("nowhere", f"{top}/symlink")
+        os.mkfifo(f"{top}/fifo")
+        os.rename(f"{top}/f1", f"{top}/a/moved")
+        rename(f"{top}/f2", f"{top}/a/b", RENAME_EXCHANGE)
+        os.link(f"{top}/f3", f"{top}/a/link")
+        os.chmod(f"{top}/f4", 0o4711)
+        os.setxattr(f"{top}/f3", "user.a", b"1" * 200)
+        shutil.rmtree(f"{self.root}/{turn - 1}", ignore_errors=True)
+        self.expected = replicated(self.root)
+
+    def wrong(self) -> list[str]:
+        """What is not as it must be in the end."""
+        names = sorted(name for name in self.expected if name != ".")
+        for root in (self.both.server_root, self.both.client_root):
+            if names_below(root) != names:
+                return [f"{Path(root).name}: {set(names_below(root)) ^ set(names)}: on one side only"]
+        return [f"{Path(root).name}: {line}" for root in (self.both.server_root, self.both.client_root)
+                for line in differences(self.expected, replicated(root))]
+
+
+class BothWriters:
+    """Both sides change the same names while they do not hear of each other (docs/conflicts.md)."""
+
+    def __init__(self, both: Replicas) -> None:
+        self.both = both
+        self.texts: dict[str, str] = {}
+
+    def prepare(self) -> None:
+        """What both have in the beginning; what is left of the last turn goes."""
+        root = self.both.server_root
+        for name in os.listdir(root):
+            if name != "lost+found":
+                path = f"{root}/{name}"
+                (shutil.rmtree if os.path.isdir(path) else os.unlink)(path)
+        os.makedirs(f"{root}/d/directory")
+        for name in ("body", "gone", "kept", "moved", "fine", "directory/inside"):
+            Path(root, "d", name).write_text(f"{name} of both, {self.both.turn}", encoding="utf-8")
+        self.both.converge()
+
+    def change(self) -> None:
+        """Each text is told where it must be found; one beginning with ? in a conflict copy."""
+        turn = self.both.turn
+        self.texts = {f"moved of both, {turn}": "d/moved-by-server", f"fine of both, {turn}": "d/fine"}
+        for side, root, in (("client", self.both.client_root), ("server", self.both.server_root)):
+            def write(name: str, where: str, side: str = side, root: str = root) -> None:
+                text = f"{name} of the {side}, {turn}" + "." * (300_000 if name == "body" else 0)
+                Path(root, "d", name).write_text(text, encoding="utf-8")
+                self.texts[text] = where
+            for name in ("body", "new"):
+                write(name, f"d/{name}" if side == "server" else "?")
+            write(f"of-{side}", f"d/of-{side}")
+            # What one side removes the other changes.
+            os.unlink(f"{root}/d/{'gone' if side == 'client' else 'kept'}")
+            write("kept" if side == "client" else "gone", "?")
+            os.rename(f"{root}/d/moved", f"{root}/d/moved-by-{side}")
+            if side == "client":
+                write("directory/late", "?")
+            else:
+                shutil.rmtree(f"{root}/d/directory")
+
+    def wrong(self) -> list[str]:
+        """What is not as it must be in the end."""
+        if names_below(self.both.server_root) != names_below(self.both.client_root):
+            return [f"{names_below(self.both.server_root)} and {names_below(self.both.client_root)}"]
+        lines = differences(replicated(self.both.server_root), replicated(self.both.client_root))
+        places: dict[str, list[str]] = {text: [] for text in self.texts}
+        top = Path(self.both.server_root)
+        for path in sorted(top.rglob("*")):
+            if path.is_file():
+                places.setdefault(path.read_text(encoding="utf-8"), []).append(str(path.relative_to(top)))
+        for text, found in places.items():
+            where = self.texts.get(text, "nowhere")
+            if where == "?":
+                right = len(found) == 1 and ".conflict-" in found[0]
+            else:
+                right = found == [where]
+            if not right:
+                lines.append(f"{text[:40]!r}: in {found}, not {where}")
+        return lines
+
+
+Scenario = OneWriter | BothWriters
+
+
+def settled(both: Replicas, scenario: Scenario, what: str) -> None:
+    """Until all is as it must be."""
+    end = time.monotonic() + 60
+    while True:
+        try:
+            lines = scenario.wrong()
+        except OSError as error:  # it changes while it is read
+            lines = [str(error)]
+        if not lines:
+            return
+        if time.monotonic() > end:
+            words = "".join(f"\n--- {d.words[-1]}\n{d.said()[-2500:]}" for d in (both.server, both.client))
+            raise AssertionError(f"{what}: {'; '.join(lines[:6])}{words}")
+        time.sleep(0.1)
+
+
+def is_settled(scenario: Scenario) -> bool:
+    """Now."""
+    try:
+        return not scenario.wrong()
+    except OSError:
+        return False
+
+
+def kill_at_each_call(both: Replicas, scenario: Scenario, victim: Intersync, name: str) -> None:
+    """Count the calls of a life, then let a life end at each of them, or at a slice of them."""
+    def begin() -> None:
+        both.turn += 1
+        scenario.prepare()
+        victim.kill()
+        scenario.change()
+
+    begin()
+    life = Life(victim)
+    life.end(lambda: is_settled(scenario))
+    points = points_of(life.trace())
+    counts = Counter(point.call for point in points)
+    victim.start()
+    settled(both, scenario, "the counting life")
+    chosen = points if "IZO_ALL_KILLS" in os.environ else slice_of(
+        points, SLICE, f"{os.environ.get('IZO_KILL_SEED', '')} {name}")
+    lives = []
+    start = time.monotonic()
+    # For whoever keeps the logs (KEEP=1): how far it came, and where lives ended.
+    with open(f"{HOST}/kills-{name}", "w", encoding="utf-8") as story:
+        print(f"{len(points)} points: {dict(counts)}", file=story, flush=True)
+        for point in chosen:
+            begin()
+            died = Life(victim, point).end(lambda: is_settled(scenario))
+            print(f"{time.monotonic() - start:.0f} s: {point}, {'died' if died else 'missed'}", file=story,
+                  flush=True)
+            lives.append((point, died))
+            victim.start()
+            settled(both, scenario, f"killed at {point}")
+        print(f"{len(lives)} lives in {time.monotonic() - start:.0f} s: {tally(lives)}", file=story)
+    count = sum(died for _, died in lives)
+    if 4 * count < 3 * len(lives):
+        raise AssertionError(f"{count} of {len(lives)} lives came to their point: {tally(lives)}")
+
+
+@contextlib.contextmanager
+def replicas(disk: str, second_disk: str) -> Iterator[Replicas]:
+    """Both on fresh disks, running and the same."""
+    loopback_up()
+    make_ext4(disk, "-b", "4096")
+    make_ext4(second_disk, "-b", "4096")
+    with mounted(disk, OPTIONS) as server_root, mounted(second_disk, OPTIONS) as client_root:
+        with Intersync(server_root) as server, Intersync(client_root, server="127.0.0.1") as client:
+            both = Replicas(server, client)
+            both.converge()
+            yield both
+            equal([client.stop(), server.stop()], [0, 0], "exit codes after SIGTERM")
+
+
+def each_side(disk: str, second_disk: str, scenario: Callable[[Replicas], Scenario], name: str) -> None:
+    """The scenario with one daemon that is killed and then with the other."""
+    with replicas(disk, second_disk) as both:
+        for side, victim in (("client", both.client), ("server", both.server)):
+            kill_at_each_call(both, scenario(both), victim, f"{name}-{side}")
+
+
+@intermezzo_only
+def test_client_pushes(disk: str, second_disk: str) -> None:
+    """The client's changes come to the server."""
+    each_side(disk, second_disk, lambda both: OneWriter(both, both.client_root), "push")
+
+
+@intermezzo_only
+def test_client_pulls(disk: str, second_disk: str) -> None:
+    """The server's changes come to the client."""
+    each_side(disk, second_disk, lambda both: OneWriter(both, both.server_root), "pull")
+
+
+@intermezzo_only
+def test_conflicts(disk: str, second_disk: str) -> None:
+    """Both changed the same: every text is there once, and copies are made of what conflicts only."""
+    each_side(disk, second_disk, BothWriters, "conflicts")
