@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: GPL-2.0
+"""A link that is cut for a while, at any moment, while both sides go on writing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from pathlib import Path
+from typing import Iterator
+
+from guest.disks import make_ext4
+from guest.expect import equal, intermezzo_only, wait_until
+from guest.intersync import Intersync, converge, loopback_up
+from guest.link import Link
+from guest.restless import User
+from guest.subject import FILESET, mounted
+
+ENVIRONMENT = ("IZO_TOOLS", "IZO_RACING_TIMES")
+CASE_DEADLINE = 240
+OPTIONS = f"{FILESET},mtp=/srv"
+LARGE = 7_000_000
+
+
+class Linked:
+    """Two roots and the link between their daemons."""
+
+    def __init__(self, link: Link, server: Intersync, client: Intersync) -> None:
+        self.link, self.server, self.client = link, server, client
+        self.roots = (server.words[-1], client.words[-1])
+
+    def converge(self) -> None:
+        """Until both have the same. A client may try again only after as long as the link was cut."""
+        converge(*self.roots, self.server, self.client, seconds=90)
+
+    def users(self, seed: int, steps: int) -> list[threading.Thread]:
+        """One on each side, at work."""
+        threads = [threading.Thread(target=User(root, seed + number, True).run, args=(steps,))
+                   for number, root in enumerate(self.roots)]
+        for thread in threads:
+            thread.start()
+        return threads
+
+
+@contextlib.contextmanager
+def linked(disk: str, second_disk: str) -> Iterator[Linked]:
+    """On fresh disks, running and the same."""
+    loopback_up()
+    make_ext4(disk, "-b", "4096")
+    make_ext4(second_disk, "-b", "4096")
+    with mounted(disk, OPTIONS) as server_root, mounted(second_disk, OPTIONS) as client_root, Link() as link:
+        with Intersync(server_root) as server, Intersync(client_root, server=link.server) as client:
+            both = Linked(link, server, client)
+            both.converge()
+            yield both
+            equal([client.stop(), server.stop()], [0, 0], "exit codes after SIGTERM")
+
+
+@intermezzo_only
+def test_both_write_while_the_link_is_cut(disk: str, second_disk: str) -> None:
+    """Nobody waits for the link (I4); nothing passes it; when it is back both become equal (I8)."""
+    with linked(disk, second_disk) as both:
+        for turn, silently in enumerate((False, True, False, True)):
+            both.link.cut(silently)
+            passed = both.link.passed
+            for number, root in enumerate(both.roots):
+                User(root, 10 * turn + number, True).run(150)
+                Path(root, f"{turn}-of-{number}").write_bytes(os.urandom(3000))
+            equal([Path(root, f"{turn}-of-{1 - number}").exists() for number, root in enumerate(both.roots)],
+                  [False, False], "came through a cut link")
+            equal(both.link.passed, passed, "bytes that passed a cut link")
+            both.link.mend()
+            both.converge()
+
+
+@intermezzo_only
+def test_link_cut_again_and_again(disk: str, second_disk: str) -> None:
+    """It is cut at any moment, while both write."""
+    with linked(disk, second_disk) as both:
+        users = both.users(100, 500)
+        cuts = 0
+        while any(user.is_alive() for user in users) or cuts < 8:
+            # After more bytes each time: in a head, in records, in bodies.
+            both.link.cut_after(200 << cuts % 9)
+            wait_until(lambda: both.link.is_cut() or not any(user.is_alive() for user in users),
+                       "the link is cut or all is written", 60)
+            both.link.cut(silently=cuts % 3 == 0)
+            both.link.mend()
+            cuts += 1
+        for user in users:
+            user.join()
+        both.link.mend()
+        both.converge()
+
+
+@intermezzo_only
+def test_link_cut_in_a_large_body(disk: str, second_disk: str) -> None:
+    """Until the new body is there as a whole, the old one is, as a whole (I7)."""
+    with linked(disk, second_disk) as both:
+        # In the first piece of an upload, at the end of one, and in the last one.
+        for turn, size in enumerate((60_000, 3_200_000, 6_900_000)):
+            for source, target in (both.roots, both.roots[::-1]):
+                old = os.urandom(LARGE)
+                Path(source, "large").write_bytes(old)
+                both.converge()
+                both.link.cut_after(size)
+                new = os.urandom(LARGE + turn)
+                Path(source, "large").write_bytes(new)
+                wait_until(both.link.is_cut, f"the link is cut after {size} bytes", 60)
+                equal(Path(target, "large").read_bytes() == old, True, "the old body is there")
+                both.link.mend()
+                both.converge()
+                equal(Path(target, "large").read_bytes() == new, True, "the new body is there")
