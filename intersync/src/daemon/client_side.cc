@@ -74,7 +74,7 @@ void ClientSide::step() {
   } catch (const std::exception& error) {
     stepping_ = false;
     engine_.reset();
-    fail(error.what());
+    fail_for_longer(error.what(), {});
   }
 }
 
@@ -95,6 +95,15 @@ void ClientSide::retry_after(std::chrono::milliseconds delay) {
 }
 
 void ClientSide::fail(const std::string& why) {
+  begin_anew(why, backoff_, failed_);
+}
+
+void ClientSide::fail_for_longer(const std::string& why, std::optional<proto::Kind> request) {
+  troubled_ = request;
+  begin_anew(why, longer_, trouble_);
+}
+
+void ClientSide::begin_anew(const std::string& why, Backoff& backoff, std::string& said) {
   pull_.reset();
   other_.reset();
   pushing_.reset();
@@ -102,9 +111,9 @@ void ClientSide::fail(const std::string& why) {
   if (engine_) {
     engine_->on_failure();
   }
-  const std::chrono::milliseconds delay = backoff_.next(random_);
-  if (why != failed_) {
-    failed_ = why;
+  const std::chrono::milliseconds delay = backoff.next(random_);
+  if (why != said) {
+    said = why;
     log::warning(why, "; trying again, the next time in ", delay.count(), " ms");
   }
   retry_after(delay);
@@ -163,10 +172,14 @@ void ClientSide::send_bytes(Request request, std::vector<std::byte> bytes) {
 }
 
 void ClientSide::take(const std::shared_ptr<Exchange>& exchange, const http::Outcome& outcome) {
+  const proto::Kind kind = proto::kind_of(exchange->request);
   (std::holds_alternative<Pull>(exchange->request) ? pull_ : other_).reset();
   if (std::holds_alternative<Push>(exchange->request)) {
     pushing_.reset();
   }
+  const bool is_lost = exchange->failure.empty() && exchange->reader->why().empty() &&
+                       (exchange->status == 200 || exchange->status == 0) &&
+                       outcome.how != http::Outcome::How::kComplete;
   std::string why = exchange->failure;
   if (why.empty() && exchange->status != 200 && exchange->status != 0) {
     why = "the server answers with status " + std::to_string(exchange->status) + ": " +
@@ -184,14 +197,14 @@ void ClientSide::take(const std::shared_ptr<Exchange>& exchange, const http::Out
     why = exchange->reader->why();
   }
   if (!message) {
-    fail(why);
+    is_lost ? fail(why) : fail_for_longer(why, kind);
     return;
   }
   try {
     engine_->on(exchange->request, std::get<repl::Response>(*std::move(message)));
   } catch (const std::exception& error) {
     engine_.reset();
-    fail(error.what());
+    fail_for_longer(error.what(), kind);
     return;
   }
   if (std::holds_alternative<repl::Hello>(exchange->request)) {
@@ -202,6 +215,10 @@ void ClientSide::take(const std::shared_ptr<Exchange>& exchange, const http::Out
   }
   backoff_.reset();
   step();
+  if (!retry_.active() && engine_ && (troubled_ == kind || !engine_->is_behind())) {
+    longer_.reset();
+    trouble_.clear();
+  }
 }
 
 void ClientSide::push(Push push) {
@@ -259,11 +276,14 @@ void ClientSide::upload(const BodyFile& body) {
 void ClientSide::on_uploaded(const http::Outcome& outcome) {
   Pushing& it = *pushing_;
   const std::string answer = first_line(it.answer);
-  if (outcome.how != http::Outcome::How::kComplete || outcome.head.status != 200) {
-    fail(outcome.how != http::Outcome::How::kComplete
-             ? outcome.error
-             : "the server answers an upload with status " + std::to_string(outcome.head.status) +
-                   ": " + answer);
+  if (outcome.how != http::Outcome::How::kComplete) {
+    fail(outcome.error);
+    return;
+  }
+  if (outcome.head.status != 200) {
+    fail_for_longer("the server answers an upload with status " +
+                        std::to_string(outcome.head.status) + ": " + answer,
+                    proto::Kind::kPush);
     return;
   }
   std::uint64_t here = 0;
@@ -285,7 +305,7 @@ void ClientSide::on_uploaded(const http::Outcome& outcome) {
     it.at++;
     go_on_pushing();
   } catch (const std::exception& error) {
-    fail(error.what());
+    fail_for_longer(error.what(), proto::Kind::kPush);
   }
 }
 

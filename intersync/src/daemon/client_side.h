@@ -64,7 +64,13 @@ class ClientSide {
   void on_uploaded(const http::Outcome& outcome);
   void send_records();
   void take(const std::shared_ptr<Exchange>& exchange, const http::Outcome& outcome);
+  /// Something failed that another connection makes good.
   void fail(const std::string& why);
+  /// A file system failed, here or there, or one side does not understand the other. The
+  /// connection may be good again long before that is: it is said once, and tried ever more
+  /// seldom, until such a request has succeeded, or everything is done.
+  void fail_for_longer(const std::string& why, std::optional<proto::Kind> request);
+  void begin_anew(const std::string& why, Backoff& backoff, std::string& said);
   void say_what_is_waited_for();
   void retry_after(std::chrono::milliseconds delay);
   [[nodiscard]] std::string target(
@@ -77,6 +83,7 @@ class ClientSide {
   std::string fileset_;
   std::function<void()> followed_;
   Backoff backoff_{{}};
+  Backoff longer_{{}};
   std::unique_ptr<repl::Client> engine_;  // null: its next use reads the tree anew
   std::shared_ptr<Exchange> pull_;
   std::shared_ptr<Exchange> other_;
@@ -85,7 +92,9 @@ class ClientSide {
   MainLoop::Handle again_;
   bool connected_ = false;
   bool stepping_ = false;
-  std::string failed_;   // the last failure that was said
+  std::string failed_;   // the last failure that was said; empty: the last try succeeded
+  std::string trouble_;  // the same of those for longer, and what was asked for
+  std::optional<proto::Kind> troubled_;
   std::string waiting_;  // what was said to be waited for
 };
 

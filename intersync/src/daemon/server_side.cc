@@ -113,9 +113,16 @@ void ServerSide::handle(Exchange exchange) {
       answer_upload(std::move(exchange));
     }
   } catch (const std::exception& error) {
-    // The tree is read anew, as it may not be what the engine took it for.
-    engine_.reset();
-    log::error(error.what());
+    complain(error);
+  }
+}
+
+void ServerSide::complain(const std::exception& error) {
+  // The tree is read anew, as it may not be what the engine took it for.
+  engine_.reset();
+  if (failed_ != error.what()) {
+    failed_ = error.what();
+    log::error(failed_);
   }
 }
 
@@ -173,6 +180,10 @@ void ServerSide::answer(Exchange exchange, const Request& request) {
               std::holds_alternative<repl::Refusal>(response) ? " is refused" : " is here");
   }
   if (const auto* pushed = std::get_if<repl::Pushed>(&response)) {
+    if (pushed->stopped != failed_ && !pushed->stopped.empty()) {
+      log::info("records of ", exchange.request().address, " wait: ", pushed->stopped);
+    }
+    failed_ = pushed->stopped;
     log::debug(log::kReint, "records of ", exchange.request().address, " are applied up to ",
                pushed->accepted.recno,
                pushed->stopped.empty() ? std::string() : ", not further: " + pushed->stopped);
@@ -213,8 +224,7 @@ void ServerSide::wait(Exchange exchange, const Pull& pull) {
     try {
       this->pull(std::move(ended.exchange), ended.pull, true);
     } catch (const std::exception& error) {
-      engine_.reset();
-      log::error(error.what());
+      complain(error);
     }
   });
   place->exchange.on_gone([this, place] { end_wait(place); });
@@ -239,8 +249,7 @@ void ServerSide::log_grew() {
       place = next;
     }
   } catch (const std::exception& error) {
-    engine_.reset();
-    log::error(error.what());
+    complain(error);
   }
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <list>
 #include <map>
@@ -54,6 +55,8 @@ class ServerSide {
   void end_wait(Place place);
   /// Is there something in an answer to a Pull that the client does not know?
   [[nodiscard]] bool is_news(const repl::Pull& pull, const repl::Response& response);
+  /// The file system failed. What is asked for again and again is said once.
+  void complain(const std::exception& error);
   repl::Response decide(const repl::Request& request);
   void send(http::Exchange exchange, repl::Response response);
 
@@ -62,6 +65,7 @@ class ServerSide {
   std::string fileset_;
   std::function<void()> followed_;
   Uploads uploads_;
+  std::string failed_;                    // the last failure that was said, until a Push succeeds
   std::unique_ptr<repl::Server> engine_;  // null: its next use reads the tree anew
   std::list<Waiting> waiting_;
   /// The end of our log at which a client was last told the digest: once for each, as it cannot

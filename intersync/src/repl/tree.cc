@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <system_error>
 #include <utility>
 
 #include "base/error.h"
@@ -263,7 +264,8 @@ Tree::Decision Tree::resolve(const Operation& operation, const Result& result) {
     case IZO_REINT_REFUSED:
       return refuse(operation);
     case IZO_REINT_STOPPED:
-      return Blocked{"the file system cannot take it now, error " + std::to_string(-result.error)};
+      return Blocked{"the file system cannot take it now: " +
+                     std::generic_category().message(-result.error)};
     case IZO_REINT_BUSY:
     case IZO_REINT_CHANGED:
       if (!catch_up_all()) {

@@ -2,7 +2,7 @@
 """kill -9 of either daemon at each system call that touches state: nothing is lost, nothing comes twice (I3).
 
 The gate takes a slice of all points, IZO_KILL_SEED another one; IZO_ALL_KILLS, a number of seconds that they
-may take, all of them.
+may take, all of them; IZO_KILL_AT, names of system calls, those of these.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from guest.subject import FILESET, HOST, mounted
 from guest.syscalls import RENAME_EXCHANGE, rename
 from guest.tree import differences
 
-ENVIRONMENT = ("IZO_TOOLS", "IZO_ALL_KILLS", "IZO_KILL_SEED")
+ENVIRONMENT = ("IZO_TOOLS", "IZO_ALL_KILLS", "IZO_KILL_AT", "IZO_KILL_SEED")
 EXTRA_SECONDS = "IZO_ALL_KILLS"
 CASE_DEADLINE = 240
 OPTIONS = f"{FILESET},mtp=/srv"
@@ -196,8 +196,10 @@ def kill_at_each_call(both: Replicas, scenario: Scenario, victim: Intersync, nam
     counts = Counter(point.call for point in points)
     victim.start()
     settled(both, scenario, "the counting life")
-    chosen = points if "IZO_ALL_KILLS" in os.environ else slice_of(
-        points, SLICE, f"{os.environ.get('IZO_KILL_SEED', '')} {name}")
+    calls = os.environ.get("IZO_KILL_AT", "").split()
+    chosen = [point for point in points if not calls or point.call in calls]
+    if not calls and "IZO_ALL_KILLS" not in os.environ:
+        chosen = slice_of(points, SLICE, f"{os.environ.get('IZO_KILL_SEED', '')} {name}")
     lives = []
     start = time.monotonic()
     # For whoever keeps the logs (KEEP=1): how far it came, and where lives ended.
