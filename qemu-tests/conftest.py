@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from harness import accel, artifacts
-from harness.schedule import Boot, Outcome, Scheduler
+from harness.schedule import Job, Outcome, Scheduler
 
 SCHEDULER = pytest.StashKey[Scheduler]()
 OUTCOME = pytest.StashKey[Outcome]()
@@ -37,13 +37,13 @@ def _run_directory() -> Path:
     return directory
 
 
-def _boots_of(items: list[pytest.Item]) -> list[Boot]:
+def _boots_of(items: list[pytest.Item]) -> list[Job]:
     """The boots that the selected tests look at, in their order."""
-    found: dict[str, Boot] = {}
+    found: dict[str, Job] = {}
     for item in items:
         callspec = getattr(item, "callspec", None)
         boot = callspec.params.get("outcome") if callspec else None
-        if isinstance(boot, Boot):
+        if isinstance(boot, Job):
             found.setdefault(boot.name, boot)
     return list(found.values())
 

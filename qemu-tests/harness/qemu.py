@@ -187,9 +187,11 @@ class Guest:
 
 
 def drop_disks(directory: Path) -> None:
-    """Keep the logs of a run, not its disks."""
+    """Keep the logs of a run, or of the guests of one in folders of their own, not its disks."""
     for path in directory.iterdir():
-        if path.is_dir():
+        if path.is_dir() and (path / "console.log").exists():
+            drop_disks(path)
+        elif path.is_dir():
             shutil.rmtree(path)
-        elif path.suffix in (".ext4", ".disk") or path.name == "initrd":
+        elif path.suffix in (".ext4", ".disk", ".cpio") or path.name == "initrd":
             path.unlink()

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Two Debian guests on a private network, whose roots are replicas of one fileset: a server; a client on a
-copy of the server's disk, made a replica of its own by mkizofs --clone."""
+"""Two guests on a private network, whose disks are replicas of one fileset: a server's; a client's, a copy of
+the server's made a replica of its own by mkizofs --clone. Here also: Debian guests with these as their roots.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import subprocess
 import threading
@@ -37,6 +39,26 @@ def _install(image: Path) -> None:
         raise artifacts.BuildError(f"debugfs on {image}: {trouble[0]}")
 
 
+def other(role: str) -> str:
+    """The other one of the two."""
+    return ROLES[1 - ROLES.index(role)]
+
+
+def network(directory: Path, role: str) -> list[str]:
+    """QEMU's words for one end of a cable; its sockets are in `directory`. The MAC address ends in 1 or 2."""
+    cable = (f"dgram,id=private,local.type=unix,local.path={directory / f'net-{role}'},"
+             f"remote.type=unix,remote.path={directory / f'net-{other(role)}'}")
+    card = f"virtio-net-pci,netdev=private,romfile=,mac=52:54:00:00:00:0{ROLES.index(role) + 1}"
+    return ["-netdev", cable, "-device", card]
+
+
+def make_replicas(server: Path, client: Path) -> None:
+    """Make the server's disk, an ext4, a cache with a log, and the client's a copy with a log of its own."""
+    _mkizofs("--fileset=rootset", server)
+    copy_sparse(server, client)
+    _mkizofs("--clone", client)
+
+
 def _mkizofs(*words: str | Path) -> None:
     program = artifacts.intersync() / "src/tools/mkizofs"
     result = subprocess.run([program, *words], capture_output=True, text=True)
@@ -46,20 +68,16 @@ def _mkizofs(*words: str | Path) -> None:
 
 def _machine(directory: Path, role: str, script: str, nonce: str) -> Machine:
     """A guest with one end of the private network; root.ext4 is in `directory`."""
-    sockets = {one: directory.parent / f"net-{one}" for one in ROLES}
-    other = ROLES[1 - ROLES.index(role)]
-    network = (f"dgram,id=private,local.type=unix,local.path={sockets[role]},"
-               f"remote.type=unix,remote.path={sockets[other]}")
-    card = f"virtio-net-pci,netdev=private,romfile=,mac=52:54:00:00:00:0{ROLES.index(role) + 1}"
-    text = guest_script.text(script, IZO_ROLE=role, IZO_OTHER=other)
+    text = guest_script.text(script, IZO_ROLE=role, IZO_OTHER=other(role))
     return Machine(
         kernel=artifacts.kernel("qemu").image,
-        append=f"root=/dev/vda rootfstype=intermezzo izo.role={role}",
+        # without net.ifnames=0 udev renames the card, perhaps between finding it and giving it its address
+        append=f"root=/dev/vda rootfstype=intermezzo izo.role={role} net.ifnames=0",
         nonce=nonce,
         disks=[Disk(directory / "root.ext4", "izo-root"),
                Disk(script_disk(directory / "script.disk", text), "izo-test")],
         limit=LIMIT,
-        options=["-netdev", network, "-device", card],
+        options=network(directory.parent, role),
     )
 
 
@@ -71,13 +89,6 @@ class Side:
     nonce: str
     guest: Guest
     outcome: Run | None = None
-
-    def judged(self) -> verdict.Verdict:
-        """What it said, once it has ended."""
-        assert self.outcome
-        judged = verdict.judge(self.outcome.channel, self.outcome.console, self.nonce)
-        judged.problems = self.outcome.trouble + judged.problems
-        return judged
 
 
 def prepare(directory: Path, script: str, on_line: Callable[[str, str], None] | None = None) -> list[Side]:
@@ -94,9 +105,7 @@ def prepare(directory: Path, script: str, on_line: Callable[[str, str], None] | 
     copy_sparse(artifacts.debian_root(), server)
     debian.write_into(server, "/etc/fstab", f"/dev/vda / intermezzo {debian.FSTAB_WORDS} 0 1\n")
     _install(server)
-    _mkizofs("--fileset=rootset", server)
-    copy_sparse(server, client)
-    _mkizofs("--clone", client)
+    make_replicas(server, client)
     return sides
 
 
@@ -109,3 +118,21 @@ def run(sides: list[Side]) -> None:
         thread.start()
     for thread in threads:
         thread.join()
+
+
+def judged(sides: list[Side]) -> verdict.Verdict:
+    """What both said, with their roles, once both have ended; and how they left their disks."""
+    together = verdict.Verdict(done=True)
+    for side in sides:
+        assert side.outcome
+        alone = verdict.judge(side.outcome.channel, side.outcome.console, side.nonce)
+        alone.problems += side.outcome.trouble
+        disk = side.directory / "root.ext4"
+        if debian.fsck(disk) or debian.needs_recovery(disk):
+            alone.problems.append(f"its disk is not clean: {debian.fsck(disk)}")
+        together.done = together.done and alone.done
+        together.checks += [dataclasses.replace(check, name=f"{side.role}: {check.name}")
+                            for check in alone.checks]
+        together.facts |= {f"{side.role}: {key}": value for key, value in alone.facts.items()}
+        together.problems += [f"{side.role}: {problem}" for problem in alone.problems]
+    return together

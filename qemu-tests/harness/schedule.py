@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """Boots guests side by side, as many as there are processors, and lets tests wait for the outcomes.
 
-A test module describes its guests as Boot objects; many tests look at the outcome of one boot.
+A test module describes its guests as Boot objects, or as jobs of its own where some run together; many tests
+look at the outcome of one.
 """
 
 from __future__ import annotations
@@ -24,28 +25,45 @@ CONSOLE_LINES_SHOWN = 40
 
 
 @dataclass(frozen=True)
-class Boot:
-    """A guest run that tests refer to. `machine(directory, nonce)` puts its disks into the directory.
+class Job:
+    """What tests refer to: a guest, or some together, with so many virtual processors in all."""
+
+    name: str
+    cores: int = field(default=1, kw_only=True)
+
+    def run(self, directory: Path) -> Outcome:
+        """Everything it needs and leaves is in the directory."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Boot(Job):
+    """One guest. `machine(directory, nonce)` puts its disks into the directory.
 
     `allow` holds patterns of console lines that this boot provokes on purpose.
     """
 
-    name: str
     machine: Callable[[Path, str], Machine]
-    cores: int = 1
     allow: tuple[str, ...] = ()
 
+    def run(self, directory: Path) -> Outcome:
+        nonce = verdict.new_nonce()
+        run = Guest(self.machine(directory, nonce), directory, self.name).run()
+        judged = verdict.judge(run.channel, run.console, nonce, self.allow)
+        judged.problems = run.trouble + judged.problems
+        return Outcome(self, directory, run.console, judged, run.seconds)
 
-def boots(*which: Boot) -> pytest.MarkDecorator:
-    """Run the test once for each of these guests, with its outcome as the fixture `outcome`."""
+
+def boots(*which: Job) -> pytest.MarkDecorator:
+    """Run the test once for each of these, with its outcome as the fixture `outcome`."""
     return pytest.mark.parametrize("outcome", which, indirect=True, ids=lambda boot: boot.name)
 
 
 @dataclass
 class Outcome:
-    """What a boot came to. Tests ask it; a failed question shows the reasons and where the logs are."""
+    """What a job came to. Tests ask it; a failed question shows the reasons and where the logs are."""
 
-    boot: Boot
+    boot: Job
     directory: Path
     console: str
     verdict: verdict.Verdict
@@ -72,18 +90,18 @@ class Outcome:
 
 
 class Scheduler:
-    """Starts boots in the order given, never more than `processors` virtual ones at once."""
+    """Starts jobs in the order given, never more than `processors` virtual ones at once."""
 
     def __init__(self, directory: Path, processors: int | None = None) -> None:
         self.directory = directory
         self._processors = processors or os.cpu_count() or 1
         self._free = self._processors
-        self._queue: deque[Boot] = deque()
+        self._queue: deque[Job] = deque()
         self._turn = threading.Condition()
         self._outcomes: dict[str, Future[Outcome]] = {}
 
-    def submit(self, boot: Boot) -> None:
-        """Boot it when its turn comes; a boot already known is not repeated."""
+    def submit(self, boot: Job) -> None:
+        """Boot it when its turn comes; one already known is not repeated."""
         if boot.name in self._outcomes:
             return
         future: Future[Outcome] = Future()
@@ -91,13 +109,13 @@ class Scheduler:
         self._queue.append(boot)
         threading.Thread(target=self._serve, args=(boot, future), daemon=True).start()
 
-    def outcome(self, boot: Boot) -> Outcome:
-        """Wait for the boot to end."""
+    def outcome(self, boot: Job) -> Outcome:
+        """Wait for it to end."""
         self.submit(boot)
         return self._outcomes[boot.name].result()
 
     def times(self) -> list[tuple[str, float]]:
-        """The name of each finished guest and how long it ran."""
+        """The name of each finished job and how long its guests ran."""
         done = [future for future in self._outcomes.values() if future.done() and not future.exception()]
         return [(future.result().boot.name, future.result().seconds) for future in done]
 
@@ -116,7 +134,7 @@ class Scheduler:
                 shutil.rmtree(outcome.directory)
         return kept
 
-    def _serve(self, boot: Boot, future: Future[Outcome]) -> None:
+    def _serve(self, boot: Job, future: Future[Outcome]) -> None:
         cores = min(boot.cores, self._processors)
         with self._turn:
             self._turn.wait_for(lambda: self._queue[0] is boot and self._free >= cores)
@@ -124,19 +142,12 @@ class Scheduler:
             self._free -= cores
             self._turn.notify_all()
         try:
-            future.set_result(self._boot(boot))
+            directory = self.directory / boot.name
+            directory.mkdir(parents=True)
+            future.set_result(boot.run(directory))
         except BaseException as error:  # handed to the waiting test, whatever it is
             future.set_exception(error)
         finally:
             with self._turn:
                 self._free += cores
                 self._turn.notify_all()
-
-    def _boot(self, boot: Boot) -> Outcome:
-        directory = self.directory / boot.name
-        directory.mkdir(parents=True)
-        nonce = verdict.new_nonce()
-        run = Guest(boot.machine(directory, nonce), directory, boot.name).run()
-        judged = verdict.judge(run.channel, run.console, nonce, boot.allow)
-        judged.problems = run.trouble + judged.problems
-        return Outcome(boot, directory, run.console, judged, run.seconds)

@@ -6,12 +6,17 @@
 ROLE=${IZO_ROLE:?the host says whether this is server or client}
 OTHER=${IZO_OTHER:?and which the other one is}
 LIMIT=120
-# shellcheck source=/dev/null
-. /run/izo-role
 
 uptime_now() {
     read -r up _ < /proc/uptime
     printf '%s\n' "$up"
+}
+
+# What comes after a failure would wait in vain for the other side, which waits for this one.
+give_up() {
+    izo_not_ok "$1" "$2"
+    izo_done
+    exit 1
 }
 
 # await SECONDS WHAT COMMAND...: poll until the command succeeds; a fact says how long it took.
@@ -22,8 +27,8 @@ await() {
     began=$(uptime_now)
     until "$@" > /run/await 2>&1; do
         if awk "BEGIN { exit !($(uptime_now) > $began + $limit) }"; then
-            izo_not_ok "$what" "not within $limit s: $* -> $(cat /run/await); $(journalctl -b -u intersync@-.service -o cat | tail -n 5)"
-            return 1
+            cat /run/manifest 2> /dev/null
+            give_up "$what" "not within $limit s: $* -> $(cat /run/await); $(journalctl -b -u intersync@-.service -o cat | tail -n 5)"
         fi
         sleep 0.05
     done
@@ -76,7 +81,7 @@ server() {
     await $LIMIT 'the loser of the conflict is here' has_conflict_copy
     izo_same 'the version of the server has the name' 'the server' "$(cat /srv/both)"
     printf 'the end\n' > /srv/the-end
-    await $LIMIT 'both are the same' same_as_the_other || cat /run/manifest
+    await $LIMIT 'both are the same' same_as_the_other
     printf 'yes\n' > /var/lib/izo-manifest-seen-server
     await $LIMIT 'the client has seen that' has_text /var/lib/izo-manifest-seen-client 'yes'
 }
@@ -95,13 +100,16 @@ client() {
     await $LIMIT 'the version of the server has come' has_text /srv/both 'the server'
     await $LIMIT 'the loser of the conflict is here' has_conflict_copy
     await $LIMIT 'the end has come' has_text /srv/the-end 'the end'
-    await $LIMIT 'both are the same' same_as_the_other || cat /run/manifest
+    await $LIMIT 'both are the same' same_as_the_other
     await $LIMIT 'the server says so too' has_text /var/lib/izo-manifest-seen-server 'yes'
     printf 'yes\n' > /var/lib/izo-manifest-seen-client
     await $LIMIT 'the server has gone' server_is_out_of_reach
 }
 
 main() {
+    [ -s /run/izo-role ] || give_up 'the card has its address' "$(journalctl -b -u izo-role.service -o cat | tail -n 5)"
+    # shellcheck source=/dev/null
+    . /run/izo-role
     : > "/var/lib/izo-manifest-$ROLE"
     : > "/var/lib/izo-manifest-seen-$ROLE"
     izo_same 'the system is running' running "$(systemctl is-system-running --wait)"

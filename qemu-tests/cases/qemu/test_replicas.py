@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Two Debian roots, a server's and a client's, are replicas of each other: changes travel both ways, what
+was made while the other was out of reach too; a conflict leaves a copy; in the end both trees are the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from harness import artifacts, replicas
+from harness.schedule import Job, Outcome, boots
+
+pytestmark = pytest.mark.skipif(artifacts.root_type() == "ext4", reason="plain ext4 is not replicated")
+
+
+@dataclass(frozen=True)
+class TwoRoots(Job):
+    """Both guests with one script, as one job."""
+
+    script: str
+
+    def run(self, directory: Path) -> Outcome:
+        sides = replicas.prepare(directory, self.script)
+        replicas.run(sides)
+        runs = [side.outcome for side in sides if side.outcome]
+        return Outcome(self, directory, "\n".join(run.console for run in runs), replicas.judged(sides),
+                       max(run.seconds for run in runs))
+
+
+TWO_ROOTS = TwoRoots("two-debian-roots", "replica-root.sh", cores=2)
+
+
+def _require_of_both(outcome: Outcome, *checks: str) -> None:
+    for role in replicas.ROLES:
+        for check in checks:
+            outcome.require(f"{role}: {check}")
+
+
+@boots(TWO_ROOTS)
+def test_both_power_off_without_kernel_trouble_and_leave_clean_disks(outcome: Outcome) -> None:
+    outcome.require_no_trouble()
+
+
+@boots(TWO_ROOTS)
+def test_intersync_is_started_once_by_systemd_and_clears_no_filter(outcome: Outcome) -> None:
+    _require_of_both(outcome, "the system is running", "intersync runs", "no_filter is cleared",
+                     "intersync still runs", "it was never started anew")
+
+
+@boots(TWO_ROOTS)
+def test_changes_come_to_the_other_side(outcome: Outcome) -> None:
+    outcome.require("client: a change of the server is here")
+    outcome.require("server: a change of the client is here")
+
+
+@boots(TWO_ROOTS)
+def test_what_was_written_before_intersync_ran_comes_too(outcome: Outcome) -> None:
+    outcome.require("client: what the server wrote before intersync ran is here")
+    outcome.require("server: what the client wrote before intersync ran is here")
+
+
+@boots(TWO_ROOTS)
+def test_a_client_works_alone_and_catches_up(outcome: Outcome) -> None:
+    outcome.require("client: the root works without its daemon")
+    outcome.require("client: the link is cut")
+    outcome.require("server: what the client wrote meanwhile is here")
+
+
+@boots(TWO_ROOTS)
+def test_of_a_conflict_the_servers_version_has_the_name_and_a_copy_is_kept(outcome: Outcome) -> None:
+    outcome.require("server: the version of the server has the name")
+    outcome.require("client: the version of the server has come")
+    _require_of_both(outcome, "the loser of the conflict is here")
+
+
+@boots(TWO_ROOTS)
+def test_both_trees_are_the_same_in_the_end(outcome: Outcome) -> None:
+    _require_of_both(outcome, "both are the same")
+    print(", ".join(f"{role}: {outcome.fact(f'{role}: both are the same')} s" for role in replicas.ROLES))
