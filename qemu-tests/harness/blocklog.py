@@ -56,6 +56,11 @@ class Entry:
     offset: int
 
     @property
+    def end(self) -> int:
+        """Where the next one stands."""
+        return self.offset + (0 if self.flags & DISCARD else self.sectors * SECTOR)
+
+    @property
     def written(self) -> int:
         """Sectors it writes to the disk."""
         return 0 if self.flags & (DISCARD | MARK) else self.sectors
@@ -95,6 +100,11 @@ class Recording:
 
     def close(self) -> None:
         self._file.close()
+
+    def is_whole(self) -> bool:
+        """Whether no request is written behind one that is not written yet."""
+        end = self.entries[-1].end if self.entries else SECTOR
+        return os.fstat(self._file.fileno()).st_size <= end
 
     def point_at(self, sectors: int) -> int:
         """How many requests it took to write so many sectors (the seventh number of /sys/block/*/stat)."""

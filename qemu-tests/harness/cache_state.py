@@ -123,6 +123,12 @@ def populate(image: Path, program: Path, seed: int, objects: int, *, below: str 
                     _Populate(program, seed, objects, below, install, free_mb, free_inodes)).result()
 
 
+def seen(image: Path, look: Callable[[Path], Answer]) -> Answer:
+    """What `look`, which another process can be given, sees in a disk once its journal is recovered."""
+    with _examiners(1) as pool:
+        return pool.submit(_mounted, image, "rw,noatime", look).result()
+
+
 def examine(image: Path, baseline: Baseline) -> Finding:
     """One disk as it is."""
     with _examiners(1) as pool:

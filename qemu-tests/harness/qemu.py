@@ -11,6 +11,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -34,7 +35,7 @@ def copy_sparse(source: Path, target: Path) -> Path:
     return target
 
 
-def empty_ext4(path: Path, megabytes: int, *options: str) -> Path:
+def empty_ext4(path: Path, megabytes: int, *options: str | Path) -> Path:
     """A fresh ext4 disk made with mke2fs defaults and `options`."""
     subprocess.run(["truncate", "-s", f"{megabytes}M", path], check=True)
     subprocess.run(["mke2fs", "-q", "-t", "ext4", "-I", "256", *options, path], check=True)
@@ -91,6 +92,7 @@ class Guest:
         self.directory = directory
         self.name = name
         self._stuck: list[str] = []
+        self._process: subprocess.Popen[bytes] | None = None
         self._on_line = on_line
         self._echo = os.environ.get("V") == "1"
 
@@ -134,6 +136,7 @@ class Guest:
         started = time.monotonic()
         with self._log("qemu.err").open("wb") as errors:
             process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
+        self._process = process
         reader = threading.Thread(target=self._read_console, args=(process,), daemon=True)
         reader.start()
         trouble = self._await_end(process, limit)
@@ -143,6 +146,17 @@ class Guest:
         if process.returncode > 0:
             trouble.append(f"qemu ended with exit code {process.returncode}: {qemu_said}")
         return Run(self._text("console.log"), self._text("verdict.log"), seconds, trouble)
+
+    def cut_power(self, here: Callable[[], bool]) -> bool:
+        """Hold it, and end it as it is if `here` says so, else let it go on. Whether it was ended.
+
+        run() returns then, and finds nothing wrong with that.
+        """
+        assert self._process
+        self._process.send_signal(signal.SIGSTOP)
+        ended = here()
+        self._process.send_signal(signal.SIGKILL if ended else signal.SIGCONT)
+        return ended
 
     def _await_end(self, process: subprocess.Popen[bytes], limit: float) -> list[str]:
         try:

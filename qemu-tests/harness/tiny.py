@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 import subprocess
 from pathlib import Path
 from typing import Mapping, Sequence
@@ -42,6 +43,16 @@ def compiled(source: Path) -> Path:
                        check=True)
         part.rename(program)
     return program
+
+
+@functools.cache
+def libraries(program: Path) -> dict[str, Path | str]:
+    """What a program needs in a guest that has no libraries, by name there; nothing if it is static."""
+    listed = subprocess.run(["ldd", program], capture_output=True, text=True).stdout
+    missing = re.findall(r"(\S+) => not found", listed)
+    if missing:
+        raise artifacts.BuildError(f"{program} lacks {', '.join(missing)}")
+    return {path.lstrip("/"): Path(path) for path in re.findall(r"(/\S+) \(0x", listed)}
 
 
 def tiny(directory: Path, nonce: str, script: str, *, disks: Sequence[Disk] = (), words: str = "",

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Two Debian roots, a server's and a client's, are replicas of each other: changes travel both ways, what
-was made while the other was out of reach too; a conflict leaves a copy; in the end both trees are the same."""
+"""Two Debian roots, a server's and a client's, are replicas of each other: changes travel both ways, also if
+written while one is out of reach; a conflict leaves a copy; in the end both trees are the same.
+"""
 
 from __future__ import annotations
 

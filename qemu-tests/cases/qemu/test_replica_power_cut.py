@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The power of a server, or of a client, is cut while changes travel: after its next boot nothing is lost.
+
+Both write texts at once. QEMU is killed, and the disk is made as the cut leaves it: all that a flush had made
+safe, and of what was written since all, some whole writes, or single sectors. From that disk the guest boots
+again; the other has gone on meanwhile. In the end both trees must be equal, and each text that was safe then,
+or was written by the other, must be there once. Environment: IZO_REPLICA_CUTS= cuts of each of the two.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from guest.intersync import replicated
+from guest.tree import differences
+from harness import artifacts, cache_state, replicas, small_replicas, tiny, verdict
+from harness.blocklog import Cut, Rebuilder, Recording, Survivors, recorded
+from harness.qemu import Disk, Guest, copy_sparse, empty_ext4
+from harness.schedule import Job, Outcome, boots
+
+pytestmark = pytest.mark.skipif(artifacts.root_type() == "ext4", reason="plain ext4 is not replicated")
+
+CUTS = int(os.environ.get("IZO_REPLICA_CUTS") or 1)
+WRITER = Path(__file__).with_name("text_writer.c")
+MEGABYTES = 128
+TEXTS, TEXTS_AGAIN = 120, 10
+# The cut comes when so many texts are safe, and then when something is not: looked for so often.
+SAFE_TEXTS, EVERY = (15, 80), 0.003
+LIMIT = 240
+DURABLE = re.compile(r"^durable ([0-9a-f]{16})\r?\n", re.MULTILINE)
+# Of an object that was made elsewhere: where. Its maker knows.
+IDENTITY = "trusted.izo"
+SUM_OF_NOTHING, SUM_FACTOR = 14695981039346656037, 1099511628211
+
+
+def sum_of(data: bytes) -> str:
+    """As text_writer.c has it."""
+    total = SUM_OF_NOTHING
+    for byte in data:
+        total = (total ^ byte) * SUM_FACTOR % 2**64
+    return f"{total:016x}"
+
+
+@dataclass
+class Seen:
+    """A tree as it must be on every replica, and how often each text is in it."""
+
+    tree: dict
+    texts: Counter[str]
+
+
+def look(top: Path) -> Seen:
+    """At a disk whose journal is recovered. What the guests said to each other is theirs."""
+    tree = {name: entry for name, entry in replicated(str(top)).items()
+            if name.split("/")[0] not in (".", ".intermezzo", "said")}
+    for entry in tree.values():
+        entry["xattrs"].pop(IDENTITY, None)
+    texts = Counter(sum_of(path.read_bytes()) for path in (top / "texts").rglob("*") if path.is_file())
+    return Seen(tree, texts)
+
+
+@dataclass(frozen=True)
+class CutPair(Job):
+    """Both guests, one of which, `role`, loses its power and boots again."""
+
+    role: str
+    seed: int
+
+    def run(self, directory: Path) -> Outcome:
+        """The outcome's facts say what became of the texts."""
+        return _Run(self, directory).outcome()
+
+
+class _Run:
+    def __init__(self, job: CutPair, directory: Path) -> None:
+        self._job, self._directory = job, directory
+        self._chance = random.Random(f"{job.role} {job.seed}")
+        self._verdict = verdict.Verdict(done=True)
+        self._consoles: list[str] = []
+        self._seconds = 0.0
+
+    def outcome(self) -> Outcome:
+        job = self._job
+        for role in replicas.ROLES:
+            (self._directory / role).mkdir()
+        # a directory that both make would be a conflict
+        for name in ("said", "texts/d0", "texts/d1", "texts/d2"):
+            (self._directory / "tree" / name).mkdir(parents=True)
+        empty_ext4(self._disk("server"), MEGABYTES, "-d", self._directory / "tree")
+        replicas.make_replicas(self._disk("server"), self._disk("client"))
+        before = copy_sparse(self._disk(job.role), self._directory / "before.ext4")
+        started = time.monotonic()
+        survivor, nonce = self._guest(replicas.other(job.role), "first")
+        survival = threading.Thread(target=self._finish, args=(survivor, nonce))
+        survival.start()
+        try:
+            self._cut()
+            state = self._rebuild(before)
+            again, nonce = self._guest(job.role, "again", state)
+            self._finish(again, nonce)
+        finally:
+            survival.join()
+        self._seconds = time.monotonic() - started
+        self._compare(self._disk(survivor.name), state)
+        return Outcome(job, self._directory, "\n".join(self._consoles), self._verdict, self._seconds)
+
+    def _disk(self, role: str) -> Path:
+        return self._directory / role / "work.ext4"
+
+    def _guest(self, role: str, part: str, disk: Path | None = None) -> tuple[Guest, str]:
+        """Not started yet. Recorded is the one whose power is cut."""
+        folder = self._directory / (role if part == "first" else f"{role}-{part}")
+        folder.mkdir(exist_ok=True)
+        nonce = verdict.new_nonce()
+        count = TEXTS if part == "first" else TEXTS_AGAIN
+        machine = small_replicas.machine(
+            folder, role, nonce, "replica-cut.sh", limit=LIMIT,
+            programs={"text_writer": tiny.compiled(WRITER)},
+            IZO_PART=part, IZO_SEED=str(self._job.seed), IZO_COUNT=str(count))
+        if role == self._job.role and part == "first":
+            machine = recorded(machine, self._disk(role), folder / "recording.disk")
+        else:
+            machine.disks = [Disk(disk or self._disk(role))]
+        return Guest(machine, folder, role), nonce
+
+    def _finish(self, guest: Guest, nonce: str) -> None:
+        """Run it to its end, and take what it said."""
+        run = guest.run()
+        alone = verdict.judge(run.channel, run.console, nonce)
+        self._take(guest, alone, run.trouble, run.console)
+
+    def _take(self, guest: Guest, alone: verdict.Verdict, trouble: list[str], console: str) -> None:
+        name = guest.directory.name
+        self._consoles.append(console)
+        self._verdict.done = self._verdict.done and alone.done
+        self._verdict.checks += [verdict.Check(f"{name}: {check.name}", check.ok, check.detail)
+                                 for check in alone.checks]
+        self._verdict.problems += [f"{name}: {problem}" for problem in trouble + alone.problems]
+
+    def _cut(self) -> None:
+        """Boot the one whose power is cut, and cut it."""
+        guest, nonce = self._guest(self._job.role, "first")
+        wanted = self._chance.randint(*SAFE_TEXTS)
+        ended = threading.Event()
+
+        def cut() -> None:
+            while not ended.wait(EVERY):
+                if len(self._durable(guest.directory)) < wanted:
+                    continue
+                if guest.cut_power(self._something_is_unsafe):
+                    return
+        thread = threading.Thread(target=cut)
+        thread.start()
+        run = guest.run()
+        ended.set()
+        thread.join()
+        alone = verdict.parse_channel(run.channel, nonce)
+        alone.problems, alone.done = verdict.console_trouble(run.console), True
+        self._take(guest, alone, run.trouble, run.console)
+        others = self._durable(self._directory / replicas.other(self._job.role))
+        self._verdict.facts["safe before the cut"] = str(len(self._durable(guest.directory)))
+        self._verdict.facts["of the other then"] = str(len(others))
+        self._verdict.facts["asked for"] = str(wanted)
+
+    def _durable(self, folder: Path) -> list[str]:
+        """The texts that a guest has called safe."""
+        path = folder / "output.log"
+        return DURABLE.findall(path.read_bytes().decode(errors="replace")) if path.exists() else []
+
+    def _recording(self) -> Recording:
+        return Recording(self._directory / self._job.role / "recording.disk")
+
+    def _something_is_unsafe(self) -> bool:
+        recording = self._recording()
+        point = len(recording.entries)
+        unsafe = recording.is_whole() and recording.safe_at(point) < point
+        recording.close()
+        return unsafe
+
+    def _rebuild(self, before: Path) -> Path:
+        """The disk that the cut leaves. What was written is what the other side may have been told."""
+        recording = self._recording()
+        point = len(recording.entries)
+        kind = list(Survivors)[self._job.seed % len(Survivors)]
+        cut = Cut(point, kind, self._chance.randrange(2**32))
+        state = Rebuilder(recording, before).rebuild(cut, self._directory / "state.ext4")
+        self._verdict.facts["cut"] = f"{cut}; {point - recording.safe_at(point)} requests were unsafe"
+        recording.close()
+        return state
+
+    def _compare(self, survivor: Path, state: Path) -> None:
+        one, other = cache_state.seen(survivor, look), cache_state.seen(state, look)
+        facts = self._verdict.facts
+        facts["differences"] = "; ".join(differences(one.tree, other.tree)[:8])
+        role = self._job.role
+        wanted = {text for folder in (role, replicas.other(role), f"{role}-again")
+                  for text in self._durable(self._directory / folder)}
+        facts["texts"] = str(len(wanted))
+        facts["lost"] = " ".join(sorted(text for text in wanted if text not in one.texts))
+        facts["twice"] = " ".join(sorted(text for text, count in one.texts.items()
+                                         if count > 1 and text != f"{SUM_OF_NOTHING:016x}"))
+        facts["conflict copies"] = str(sum(".conflict-" in name for name in one.tree))
+
+
+PAIRS = [CutPair(f"power-cut-of-{role}-{seed}", role, seed, cores=2)
+         for seed in range(1, CUTS + 1) for role in replicas.ROLES]
+
+
+@boots(*PAIRS)
+def test_nothing_is_lost_by_a_power_cut_while_changes_travel(outcome: Outcome) -> None:
+    facts = outcome.verdict.facts
+    print("; ".join(f"{name}: {fact}" for name, fact in facts.items() if fact))
+    assert not outcome.verdict.failures(), outcome.explain()
+    assert int(facts["safe before the cut"]) < TEXTS, "the cut came when all was written"
+    assert int(facts["texts"]) >= TEXTS + TEXTS_AGAIN + SAFE_TEXTS[0]
+    for fault in ("differences", "lost", "twice"):
+        assert not facts[fault], f"{fault}: {facts[fault]}\n{facts}\n{outcome.explain()}"
