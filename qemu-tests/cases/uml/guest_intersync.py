@@ -69,6 +69,16 @@ def test_both_directions(disk: str, second_disk: str) -> None:
 
 
 @intermezzo_only
+def test_no_change_waits_for_the_journal(disk: str, second_disk: str) -> None:
+    """The cache commits by itself every five seconds, but no change waits for that."""
+    with pair(disk, second_disk) as both:
+        for number in range(150):
+            Path(both.server_root, f"f{number}").write_bytes(b"server\n" * 600)
+            copy = Path(both.client_root, f"f{number}")
+            wait_until(lambda: copy.exists() and copy.stat().st_size == 4200, f"{copy.name} comes", 3)
+
+
+@intermezzo_only
 def test_a_bit_of_everything(disk: str, second_disk: str) -> None:
     """All kinds of changes, from before the first contact on, and by either side in turn."""
     with pair(disk, second_disk, lambda root: change_a_bit_of_everything(root, 0)) as both:
