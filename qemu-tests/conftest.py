@@ -56,6 +56,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         artifacts.kernel("qemu")
         artifacts.busybox_initramfs()
         artifacts.debian_root()
+        artifacts.intersync()
         scale = accel.time_scale()
     except (artifacts.BuildError, accel.ProbeError) as error:
         pytest.exit(str(error), returncode=3)
