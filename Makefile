@@ -56,6 +56,9 @@ storm: deps ## ten minutes of changes, kills, freezes and full disks under a loc
 qemu-shell: deps ## a root shell in a QEMU guest whose root is intermezzo
 	@qemu-tests/qemu-shell
 
+demo-shell: deps ## both replicas of the demo left open; `qemu-tests/demo-shell server|client` is a console of one
+	@qemu-tests/demo-shell
+
 kernel: deps ## build the two test kernels (QEMU, then User-mode Linux)
 	@kernel-patch/build-kernel qemu
 	@kernel-patch/build-kernel uml
@@ -75,4 +78,4 @@ initramfs: deps ## build the BusyBox initramfs
 clean: ## remove what `make module` left in kmod/ (the cache is kept; its path is on top of this file)
 	@rm -rf kmod/{.tmp_versions,Module.symvers,modules.order} kmod/*.{o,ko,mod,mod.c} kmod/.*.{o,cmd,d}
 
-.PHONY: help deps test test-full demo intersync lint host-test uml-test qemu-test storm qemu-shell kernel patch module image initramfs clean
+.PHONY: help deps test test-full demo intersync lint host-test uml-test qemu-test storm qemu-shell demo-shell kernel patch module image initramfs clean

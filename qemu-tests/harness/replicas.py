@@ -66,16 +66,18 @@ def _mkizofs(*words: str | Path) -> None:
         raise artifacts.BuildError(f"mkizofs: {result.stderr.strip()}")
 
 
-def _machine(directory: Path, role: str, script: str, nonce: str) -> Machine:
+def _machine(directory: Path, role: str, script: str | None, nonce: str) -> Machine:
     """A guest with one end of the private network; root.ext4 is in `directory`."""
-    text = guest_script.text(script, IZO_ROLE=role, IZO_OTHER=other(role))
+    disks = [Disk(directory / "root.ext4", "izo-root")]
+    if script:
+        text = guest_script.text(script, IZO_ROLE=role, IZO_OTHER=other(role))
+        disks.append(Disk(script_disk(directory / "script.disk", text), "izo-test"))
     return Machine(
         kernel=artifacts.kernel("qemu").image,
         # without net.ifnames=0 udev renames the card, perhaps between finding it and giving it its address
         append=f"root=/dev/vda rootfstype=intermezzo izo.role={role} net.ifnames=0",
         nonce=nonce,
-        disks=[Disk(directory / "root.ext4", "izo-root"),
-               Disk(script_disk(directory / "script.disk", text), "izo-test")],
+        disks=disks,
         limit=LIMIT,
         options=network(directory.parent, role),
     )
@@ -91,8 +93,12 @@ class Side:
     outcome: Run | None = None
 
 
-def prepare(directory: Path, script: str, on_line: Callable[[str, str], None] | None = None) -> list[Side]:
-    """Make both disks in `directory`; `on_line` gets role and each line of a console."""
+def prepare(directory: Path, script: str | None,
+            on_line: Callable[[str, str], None] | None = None) -> list[Side]:
+    """Make both disks in `directory`; `on_line` gets role and each line of a console.
+
+    Without a script they stay up for whoever is at their consoles.
+    """
     sides = []
     for role in ROLES:
         folder = directory / role
