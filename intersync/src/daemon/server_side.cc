@@ -113,13 +113,13 @@ void ServerSide::handle(Exchange exchange) {
       answer_upload(std::move(exchange));
     }
   } catch (const std::exception& error) {
+    // The tree is read anew, as it may not be what the engine took it for.
+    engine_.reset();
     complain(error);
   }
 }
 
 void ServerSide::complain(const std::exception& error) {
-  // The tree is read anew, as it may not be what the engine took it for.
-  engine_.reset();
   if (failed_ != error.what()) {
     failed_ = error.what();
     log::error(failed_);
@@ -136,8 +136,14 @@ void ServerSide::answer_upload(Exchange exchange) {
     exchange.answer(problem(400, "client, number and offset must be there"));
     return;
   }
-  const std::uint64_t here = uploads_.add(*uuid, *number, *offset, request.body);
-  exchange.answer(problem(200, std::to_string(here)));
+  try {
+    const std::uint64_t here = uploads_.add(*uuid, *number, *offset, request.body);
+    exchange.answer(problem(200, std::to_string(here)));
+  } catch (const SysError& error) {
+    // A body that finds no room: nothing has happened to the tree.
+    complain(error);
+    exchange.answer(problem(503, error.what()));
+  }
 }
 
 void ServerSide::answer_message(Exchange exchange, proto::Kind kind) {
@@ -149,8 +155,14 @@ void ServerSide::answer_message(Exchange exchange, proto::Kind kind) {
                         }},
                        kMostOfRequest);
   std::optional<MessageReader::Message> message;
-  if (reader.feed(exchange.request().body)) {
-    message = reader.finish();
+  try {
+    if (reader.feed(exchange.request().body)) {
+      message = reader.finish();
+    }
+  } catch (const SysError& error) {
+    complain(error);
+    exchange.answer(problem(503, error.what()));
+    return;
   }
   if (!message) {
     log::warning(exchange.request().address, " sent what is no ", proto::name_of(kind), ": ",
@@ -224,6 +236,7 @@ void ServerSide::wait(Exchange exchange, const Pull& pull) {
     try {
       this->pull(std::move(ended.exchange), ended.pull, true);
     } catch (const std::exception& error) {
+      engine_.reset();
       complain(error);
     }
   });
@@ -249,6 +262,7 @@ void ServerSide::log_grew() {
       place = next;
     }
   } catch (const std::exception& error) {
+    engine_.reset();
     complain(error);
   }
 }

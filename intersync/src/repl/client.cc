@@ -58,6 +58,9 @@ std::optional<Request> Client::next() {
     const Replica::State state = replica_.state();
     return Hello{.replica = state.replica, .epoch = state.epoch, .table = state.table};
   }
+  if (tree_.is_current()) {
+    times_.have_all();
+  }
   apply_queue();
   settle();
   if (!asking_) {
@@ -108,15 +111,15 @@ void Client::apply_queue() {
                     [this](const Record& record, std::optional<Passed> pass) {
                       return pass ? Tree::Decision(*pass) : decide(record);
                     });
+    std::uint64_t echoed = 0;
     for (std::size_t i = 0; i < progress.stored; i++) {
       const Record& record = queue_.front();
       times_.came(record, tree_.index());
-      if (record.origin == tree_.self()) {
-        forget_echoed(record.origin_recno);
-      }
+      echoed = record.origin == tree_.self() ? record.origin_recno : echoed;
       bodies_.erase(queue_.front().recno);
       queue_.pop_front();
     }
+    forget_echoed(echoed);
     if (!progress.blocked.empty()) {
       waiting_ = progress.blocked;
       return;
@@ -214,7 +217,9 @@ Tree::Decision Client::decide(const Record& record) {
 Tree::Decision Client::decide_echo(const Record& record) {
   if (sets_time(record) && times_.is_due(record) &&
       (record.object == kml::kRootFid || tree_.index().find(record.object) != nullptr)) {
-    // Times never conflict: in the server's order another's may have come before, and is set here.
+    // Times never conflict: in the server's order another's may have come before, and is set here;
+    // perhaps over one of ours that has not been read from our log yet, whose turn comes.
+    times_.comes(record, tree_.index());
     return operation_for(
         only_time(record, record.object, {.valid = IZO_ATTR_MTIME, .mtime = record.attr->mtime}),
         tree_.index());

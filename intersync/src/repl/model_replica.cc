@@ -61,6 +61,7 @@ Replica::State ModelReplica::state() {
 }
 
 void ModelReplica::commit() {
+  before_change();
   committed_ = disk_;
 }
 
@@ -137,6 +138,7 @@ std::optional<kml::Time> ModelReplica::mtime(const Fid& fid) {
 }
 
 void ModelReplica::set_mtime(const Fid& dir, const kml::Time& mtime) {
+  before_change();
   if (const std::uint64_t ino = ino_of(dir); ino != 0) {
     utimes(ino, mtime.seconds);
   }
@@ -492,6 +494,7 @@ Replica::Reading ModelReplica::read_body(const Name& name, const Handle& handle)
 }
 
 Replica::Kept ModelReplica::keep_copy(const Name& name, const Body& body, const Name& like) {
+  before_change();
   const Place place{.dir = ino_of(name.dir), .name = name.name};
   const std::string& text = dynamic_cast<const ModelBody&>(body).text;
   if (place.dir == 0) {
@@ -509,6 +512,7 @@ Replica::Kept ModelReplica::keep_copy(const Name& name, const Body& body, const 
 }
 
 bool ModelReplica::move(const Handle& what, const Name& from, const Name& to) {
+  before_change();
   const Place source{.dir = ino_of(from.dir), .name = from.name};
   const Place target{.dir = ino_of(to.dir), .name = to.name};
   if (!stands_for(source, what) || target.dir == 0 || at(target) != 0) {
@@ -518,12 +522,14 @@ bool ModelReplica::move(const Handle& what, const Name& from, const Name& to) {
 }
 
 bool ModelReplica::add_name(const Handle& what, const Name& from, const Name& to) {
+  before_change();
   const Place source{.dir = ino_of(from.dir), .name = from.name};
   const Place target{.dir = ino_of(to.dir), .name = to.name};
   return stands_for(source, what) && target.dir != 0 && link(at(source), target);
 }
 
 bool ModelReplica::remove(const Handle& what, const Name& name) {
+  before_change();
   const Place place{.dir = ino_of(name.dir), .name = name.name};
   if (!stands_for(place, what)) {
     return false;
@@ -536,6 +542,7 @@ bool ModelReplica::remove(const Handle& what, const Name& name) {
 }
 
 bool ModelReplica::touch_attributes(const Handle& what, const Name& name) {
+  before_change();
   const Place place{.dir = ino_of(name.dir), .name = name.name};
   if (!stands_for(place, what)) {
     return false;
@@ -577,9 +584,13 @@ ModelReplica::Outcome ModelReplica::find(const Ref& ref,
 }
 
 bool ModelReplica::changed(const Record& record, const Batch& batch, std::size_t own_from) const {
+  const auto is_time = [](const Record& one) {
+    return one.op == Op::kSetattr && one.aspects == IZO_ASPECT_TIMES;
+  };
   for (std::size_t i = 0; i < own_from; i++) {
     const Record& mine = disk_.log[i];
-    if (mine.offset < batch.decided) {
+    // Times never conflict.
+    if (mine.offset < batch.decided || is_time(mine) || is_time(record)) {
       continue;
     }
     const auto same_name = [&](const std::optional<kml::Place>& one) {
@@ -791,6 +802,7 @@ std::vector<Result> ModelReplica::apply(const Batch& batch) {
   std::vector<std::uint64_t> made;
   const std::size_t own_from = disk_.log.size();
   for (const Operation& operation : batch.operations) {
+    before_change();
     Received& position = disk_.received[batch.peer];
     if (position.epoch != batch.epoch || operation.record.recno != position.recno + 1) {
       throw Error("model: a record is not the next of its log");

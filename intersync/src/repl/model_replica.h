@@ -84,6 +84,8 @@ class ModelReplica final : public Replica {
   [[nodiscard]] std::string manifest(bool with_directory_times) const;
   /// Texts that users saw and removed or replaced.
   std::set<std::string> discarded;
+  /// Called before each change that the engine makes; may throw, as if its daemon was killed.
+  std::function<void()> before_change = [] {};
 
  private:
   struct Inode {

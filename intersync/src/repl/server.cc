@@ -15,6 +15,10 @@ using kml::Op;
 
 namespace {
 
+/// Replicas that one client can make known at once.
+constexpr std::size_t kMostNews = 64;
+constexpr Fid kLastFid{.replica = UINT16_MAX, .ino = UINT64_MAX, .generation = UINT32_MAX};
+
 Key key_of(const Fid& fid, std::uint32_t aspect) {
   return {.fid = fid, .aspect = aspect, .name = {}};
 }
@@ -134,10 +138,19 @@ Response Server::answer_one(const Push& push) {
   if (!had || had->epoch != push.epoch) {
     return Refusal{"the client has not said hello"};
   }
+  const Replica::State state = replica_.state();
+  const auto news = std::count_if(push.table.begin(), push.table.end(), [&](const Uuid& one) {
+    return std::find(state.table.begin(), state.table.end(), one) == state.table.end();
+  });
+  if (static_cast<std::size_t>(news) > kMostNews) {
+    return Refusal{"the client's table has " + std::to_string(news) +
+                   " replicas that the server does not know"};
+  }
   const Translation translation = Translation::from(push.table, replica_);
   tree_.know_replicas();
   copied_.clear();
   passed_.clear();
+  root_time_ = {};
   const std::uint16_t client = replica_.index_of(push.replica);
   std::vector<Record> records;
   std::map<std::uint64_t, std::shared_ptr<Body>> bodies;
@@ -168,12 +181,16 @@ Response Server::answer_one(const Push& push) {
       push.replica, push.epoch, true, records,
       [&](const Record& record, std::optional<Passed> pass) {
         if (pass) {
+          passed_[record.recno]++;
           return acknowledged(record, *pass);
         }
         const auto body = bodies.find(record.recno);
         return acknowledged(record, decide(record, body != bodies.end() ? body->second : nullptr));
       });
-  settle_times();
+  for (std::size_t i = 0; i < progress.stored; i++) {
+    evened_.erase(evened_.lower_bound({number_of(records[i]), Fid()}),
+                  evened_.upper_bound({number_of(records[i]), kLastFid}));
+  }
   // Only what a power cut leaves is acknowledged (I2).
   replica_.commit();
   return Pushed{.accepted = replica_.received(push.replica).value_or(*had),
@@ -186,46 +203,77 @@ bool Server::written_since(const Record& record, const Key& key) const {
 
 Tree::Decision Server::acknowledged(const Record& record, Tree::Decision decision) {
   const auto* passed = std::get_if<Passed>(&decision);
+  const auto* applied = std::get_if<Operation>(&decision);
+  if (passed != nullptr || applied != nullptr) {
+    if (std::optional<First> first =
+            even_directories(record, applied != nullptr ? &applied->record : nullptr)) {
+      first->then = passed != nullptr ? std::optional(*passed) : std::nullopt;
+      return *std::move(first);
+    }
+  }
+  if (applied != nullptr) {
+    for (const auto& [dir, time] : directory_times(applied->record, tree_.index())) {
+      root_time_ = dir == kRootFid ? std::max(root_time_, time) : root_time_;
+    }
+  }
   // A body that a later record of the client's brings: that one is answered.
   if (passed == nullptr || *passed == Passed::kSuperseded) {
     return decision;
   }
-  touched_there(record, nullptr);
   // One that cannot be recorded, such as the time of an immutable file, is not tried for ever.
-  constexpr unsigned kMost = 4;
-  if (++passed_[record.recno] > kMost) {
+  if (const auto tried = passed_.find(record.recno); tried != passed_.end() && tried->second > 4) {
     return decision;
   }
   const Fid& object = record.place ? kRootFid : record.object;
-  const std::optional<kml::Time> ours =
+  std::optional<kml::Time> ours =
       record.place || sets_time(record) ? replica_.mtime(object) : std::nullopt;
+  if (ours && record.place) {
+    // What comes before it in the batch has not been done yet.
+    ours = std::max(*ours, root_time_);
+  }
   return ours ? operation_for(only_time(record, object, {.valid = IZO_ATTR_MTIME, .mtime = *ours}),
                               tree_.index())
               : decision;
 }
 
-void Server::touched_there(const Record& record, const Record* here) {
-  std::set<Fid> touched;
+std::optional<First> Server::even_directories(const Record& record, const Record* here) {
+  std::map<Fid, kml::Time> due;
+  for (const auto& [dir, time] : directory_times(record, tree_.index())) {
+    due[dir] = std::max(due[dir], time);
+  }
   if (here != nullptr) {
     for (const auto& [dir, time] : directory_times(*here, tree_.index())) {
-      touched.insert(dir);
+      due.erase(dir);
     }
   }
-  for (const auto& [dir, time] : directory_times(record, tree_.index())) {
-    if (!touched.contains(dir)) {
-      kml::Time& due = passed_times_[dir];
-      due = std::max(due, time);
+  std::erase_if(due, [&](const auto& one) {
+    const std::optional<kml::Time> ours = replica_.mtime(one.first);
+    if (!ours) {
+      // What the batch so far only makes is looked at behind it.
+      const Object* object = tree_.index().find(one.first);
+      return object == nullptr || !object->handle.result;
     }
-  }
-}
-
-void Server::settle_times() {
-  for (const auto& [dir, time] : std::exchange(passed_times_, {})) {
-    const std::optional<kml::Time> ours = replica_.mtime(dir);
-    if (ours && *ours != time) {
-      replica_.set_mtime(dir, std::max(*ours, time));
+    if (*ours == one.second) {
+      return true;
     }
+    // Ours that is newer is recorded once more, so that the client learns of it; one that cannot
+    // be set, of an immutable directory, is not tried for ever.
+    return evened_[{number_of(record), one.first}] >= (*ours > one.second ? 1U : 4U);
+  });
+  if (due.empty()) {
+    return std::nullopt;
   }
+  return First{.action =
+                   [this, number = number_of(record), due = std::move(due)] {
+                     for (const auto& [dir, time] : due) {
+                       evened_[{number, dir}]++;
+                       if (const std::optional<kml::Time> ours = replica_.mtime(dir)) {
+                         replica_.set_mtime(dir, std::max(*ours, time));
+                       }
+                     }
+                     return true;
+                   },
+               .then = {}};
 }
 
 Tree::Decision Server::decide(const Record& record, const std::shared_ptr<Body>& body) {
@@ -243,7 +291,6 @@ Tree::Decision Server::decide(const Record& record, const std::shared_ptr<Body>&
     return *passed;
   }
   Record& fits = std::get<Record>(fitted);
-  touched_there(record, &fits);
   switch (record.op) {
     case Op::kSetattr:
     case Op::kSetxattr:

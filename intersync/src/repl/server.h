@@ -44,9 +44,9 @@ class Server {
   /// with the time that the object has.
   [[nodiscard]] Tree::Decision acknowledged(const Record& record, Tree::Decision decision);
   /// Directories that a record touched on the client, but not here, where it is applied as `here`
-  /// or passed (null), may have other times there: both get the newer one.
-  void touched_there(const Record& record, const Record* here);
-  void settle_times();
+  /// or passed (null), may have other times there: both get the newer one, before the record's
+  /// outcome is stored, as the client does not send it again.
+  std::optional<First> even_directories(const Record& record, const Record* here);
 
   Tree::Decision decide(const Record& record, const std::shared_ptr<Body>& body);
   Tree::Decision decide_close(const Record& record, const std::shared_ptr<Body>& body);
@@ -60,10 +60,10 @@ class Server {
   /// body's last CLOSE.
   std::set<std::pair<std::uint64_t, std::uint64_t>> copied_;
   Moves moves_;
-  /// Of directories, by records of this Push that touched them only there; and how often a record
-  /// was passed.
-  std::unordered_map<Fid, kml::Time> passed_times_;
-  std::unordered_map<std::uint64_t, unsigned> passed_;
+  std::unordered_map<std::uint64_t, unsigned> passed_;  // how often, each record of this Push
+  kml::Time root_time_;  // that records of this Push give the root, decided so far
+  /// How often a record that is not stored yet made a directory even.
+  std::map<std::pair<std::uint64_t, Fid>, unsigned> evened_;
   /// For each origin: numbers of its records in our log, and in its own.
   std::map<std::uint16_t, std::map<std::uint64_t, std::uint64_t>> origins_;
   Tree tree_;

@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <iostream>
 #include <random>
+#include <sstream>
 
 #include "base/error.h"
 #include "repl/client.h"
@@ -55,6 +56,14 @@ class Simulation {
     for (std::size_t i = 0; i < kClients; i++) {
       start_client(i);
     }
+    for (ModelReplica* replica : replicas()) {
+      const bool server = replica == &server_replica_;
+      replica->before_change = [this, server] {
+        if (talking_ && faults_ && (server || clients_die_) && below(200) == 0) {
+          throw Killed{server};
+        }
+      };
+    }
   }
 
   void run(unsigned steps) {
@@ -81,8 +90,10 @@ class Simulation {
     for (ModelReplica* client : {&one_, &two_}) {
       const std::string theirs = client->manifest(with_directory_times);
       if (theirs != server) {
-        return "the trees differ:\nserver\n" + server + "client " +
-               std::to_string(client == &two_) + "\n" + theirs + unsettled_;
+        return (std::ostringstream() << "the trees differ:\nserver\n"
+                                     << server << "client " << (client == &two_) << "\n"
+                                     << theirs << unsettled_)
+            .str();
       }
     }
     const std::set<std::string> there = server_replica_.texts();
@@ -103,6 +114,9 @@ class Simulation {
   }
 
  private:
+  struct Killed {
+    bool server;
+  };
   struct Link {
     std::unique_ptr<Client> client;
     std::optional<std::pair<Request, Response>> late;  // a Pull's answer on its way
@@ -185,8 +199,27 @@ class Simulation {
     }
   }
 
-  /// One request of a client's, if it has one. Returns whether it had.
+  /// One request of a client's, if it has one. Returns whether it had. Either daemon may be killed
+  /// before any change that it makes.
   bool talk(std::size_t i) {
+    talking_ = true;
+    try {
+      const bool news = exchange(i);
+      talking_ = false;
+      return news;
+    } catch (const Killed& killed) {
+      talking_ = false;
+      say(killed.server ? "server's daemon killed at work" : "client's daemon killed at work");
+      if (killed.server) {
+        server_ = std::make_unique<Server>(server_replica_);
+        return fail(links_[i]);
+      }
+      start_client(i);
+      return true;
+    }
+  }
+
+  bool exchange(std::size_t i) {
     Link& link = links_[i];
     if (link.late && (!faults_ || chance(50))) {
       auto [request, response] = *std::exchange(link.late, std::nullopt);
@@ -369,6 +402,7 @@ class Simulation {
   bool talks_;
   bool clients_die_;  // then their directories may keep other times (docs/conflicts.md)
   bool faults_ = true;
+  bool talking_ = false;
   std::shared_ptr<std::int64_t> clock_ = std::make_shared<std::int64_t>(1000);
   ModelReplica server_replica_;
   ModelReplica one_;

@@ -124,7 +124,6 @@ std::vector<std::pair<Fid, kml::Time>> Times::take_settled() {
       it = said_.erase(it);
     }
   }
-  others_.clear();
   return out;
 }
 

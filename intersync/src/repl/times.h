@@ -21,8 +21,11 @@ class Times {
   /// have set a time since, and nobody knows.
   void made(const Record& record, bool contested);
 
-  /// One of another replica's is about to be applied or passed.
+  /// A time is about to be set, or passed, as that record says.
   void comes(const Record& record, const Index& index);
+
+  /// Our own log has been read to its end: what is made later was made knowing all that came.
+  void have_all() { others_.clear(); }
 
   /// A record of the server's log was applied or passed.
   void came(const Record& record, const Index& index);
@@ -34,8 +37,7 @@ class Times {
   /// Ours up to `recno` have come back.
   void forget(std::uint64_t recno);
 
-  /// Times of directories that are known, and nothing of ours is on its way that changes them. To
-  /// be called when all of our own log has been read.
+  /// Times of directories that are known, and nothing of ours is on its way that changes them.
   std::vector<std::pair<Fid, kml::Time>> take_settled();
 
  private:

@@ -28,7 +28,7 @@ EXTRA_SECONDS = "IZO_ALL_KILLS"
 CASE_DEADLINE = 240
 OPTIONS = f"{FILESET},mtp=/srv"
 # Of one daemon in one scenario, in the gate.
-SLICE = 3
+SLICE = 2
 
 
 class Replicas:
@@ -38,10 +38,12 @@ class Replicas:
         self.server, self.client = server, client
         self.server_root, self.client_root = server.words[-1], client.words[-1]
         self.turn = 0
+        self.victim = client
 
     def converge(self) -> None:
         """Until both have the same."""
-        converge(self.server_root, self.client_root, self.server, self.client)
+        converge(self.server_root, self.client_root, self.server, self.client,
+                 directory_times=self.victim is self.server)
 
 
 def names_below(root: str) -> list[str]:
@@ -98,6 +100,7 @@ class BothWriters:
 
     def __init__(self, both: Replicas) -> None:
         self.both = both
+        self.directory_times = both.victim is both.server
         self.texts: dict[str, str] = {}
 
     def prepare(self) -> None:
@@ -137,7 +140,8 @@ class BothWriters:
         """What is not as it must be in the end."""
         if names_below(self.both.server_root) != names_below(self.both.client_root):
             return [f"{names_below(self.both.server_root)} and {names_below(self.both.client_root)}"]
-        lines = differences(replicated(self.both.server_root), replicated(self.both.client_root))
+        lines = differences(*(replicated(root, self.directory_times)
+                              for root in (self.both.server_root, self.both.client_root)))
         places: dict[str, list[str]] = {text: [] for text in self.texts}
         top = Path(self.both.server_root)
         for path in sorted(top.rglob("*")):
@@ -181,8 +185,10 @@ def is_settled(scenario: Scenario) -> bool:
         return False
 
 
-def kill_at_each_call(both: Replicas, scenario: Scenario, victim: Intersync, name: str) -> None:
+def kill_at_each_call(both: Replicas, scenario: Scenario, name: str) -> None:
     """Count the calls of a life, then let a life end at each of them, or at a slice of them."""
+    victim = both.victim
+
     def begin() -> None:
         both.turn += 1
         scenario.prepare()
@@ -215,7 +221,8 @@ def kill_at_each_call(both: Replicas, scenario: Scenario, victim: Intersync, nam
             settled(both, scenario, f"killed at {point}")
         print(f"{len(lives)} lives in {time.monotonic() - start:.0f} s: {tally(lives)}", file=story)
     count = sum(died for _, died in lives)
-    if 4 * count < 3 * len(lives):
+    # How calls fall to threads and batches differs from life to life.
+    if count < max(1, 3 * len(lives) // 4):
         raise AssertionError(f"{count} of {len(lives)} lives came to their point: {tally(lives)}")
 
 
@@ -237,7 +244,8 @@ def each_side(disk: str, second_disk: str, scenario: Callable[[Replicas], Scenar
     """The scenario with one daemon that is killed and then with the other."""
     with replicas(disk, second_disk) as both:
         for side, victim in (("client", both.client), ("server", both.server)):
-            kill_at_each_call(both, scenario(both), victim, f"{name}-{side}")
+            both.victim = victim
+            kill_at_each_call(both, scenario(both), f"{name}-{side}")
 
 
 @intermezzo_only

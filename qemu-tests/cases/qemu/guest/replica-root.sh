@@ -75,7 +75,7 @@ server() {
     printf 'the server\n' > /srv/both
     ip link set "$IZO_CARD" down
     # Not waited for by anybody: so long the link is cut, and the client's daemon tries in vain.
-    sleep 5
+    sleep 15
     ip link set "$IZO_CARD" up
     await $LIMIT 'what the client wrote meanwhile is here' has_text /srv/meanwhile 'meanwhile'
     await $LIMIT 'the loser of the conflict is here' has_conflict_copy
