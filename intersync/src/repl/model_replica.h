@@ -113,6 +113,8 @@ class ModelReplica final : public Replica {
     std::uint32_t code = 0;
     std::uint64_t ino = 0;
   };
+  static constexpr std::uint64_t kRoot = 2;
+  static kml::Time time_of(std::int64_t seconds) { return {.seconds = seconds, .nanoseconds = 0}; }
 
   Inode& inode(std::uint64_t ino) { return disk_.inodes.at(ino); }
   [[nodiscard]] std::uint64_t ino_of(const Fid& fid) const;
