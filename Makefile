@@ -36,7 +36,7 @@ demo: deps ## boot Debian on rootfstype=intermezzo in QEMU, alone and as two rep
 intersync: deps ## the user half: builds, unit tests with sanitizers, 20 seconds of fuzzing
 	@qemu-tests/run-stages intersync
 
-lint: deps ## checkpatch, sparse, clang-tidy, clang-format, shellcheck, shfmt, flake8, layering, licences
+lint: deps ## checkpatch, sparse, clang-tidy, clang-format, shellcheck, shfmt, flake8, layering, diagrams, licences
 	@qemu-tests/run-stages lint
 
 host-test: deps ## tests of the scripts that need no guest
