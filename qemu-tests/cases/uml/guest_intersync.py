@@ -14,7 +14,7 @@ from typing import Callable, Iterator
 from guest.changes import change_a_bit_of_everything
 from guest.disks import make_ext4, run
 from guest.expect import equal, intermezzo_only, wait_until
-from guest.intersync import Intersync, converge, loopback_up
+from guest.intersync import Intersync, converge, loopback_up, touch_directories
 from guest.log_info import info
 from guest.restless import User
 from guest.subject import FILESET, mounted
@@ -169,6 +169,8 @@ def test_killed_again_and_again(disk: str, second_disk: str) -> None:
         for user in users:
             user.join()
         both.converge(directory_times=False)
+        touch_directories(both.server_root)
+        both.converge()
 
 
 @intermezzo_only

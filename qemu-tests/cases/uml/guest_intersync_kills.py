@@ -17,7 +17,7 @@ from typing import Any, Callable, Iterator
 
 from guest.disks import make_ext4
 from guest.expect import equal, intermezzo_only
-from guest.intersync import Intersync, converge, loopback_up, replicated
+from guest.intersync import Intersync, converge, loopback_up, replicated, touch_directories
 from guest.kill_points import Life, points_of, slice_of, tally
 from guest.subject import FILESET, HOST, mounted
 from guest.syscalls import RENAME_EXCHANGE, rename
@@ -246,6 +246,8 @@ def each_side(disk: str, second_disk: str, scenario: Callable[[Replicas], Scenar
         for side, victim in (("client", both.client), ("server", both.server)):
             both.victim = victim
             kill_at_each_call(both, scenario(both), f"{name}-{side}")
+            touch_directories(both.server_root)
+            converge(both.server_root, both.client_root, both.server, both.client)
 
 
 @intermezzo_only
