@@ -265,12 +265,15 @@ std::vector<repl::Result> KernelReplica::apply(const repl::Batch& batch) {
   return out;
 }
 
-void KernelReplica::walk(const std::function<void(const repl::Found&)>& visit) {
-  std::deque<kml::Fid> due{kml::kRootFid};
+std::vector<kml::Fid> KernelReplica::walk(const kml::Fid& top,
+                                          const std::function<void(const repl::Found&)>& visit) {
+  std::vector<kml::Fid> lost;
+  std::deque<kml::Fid> due{top};
   for (; !due.empty(); due.pop_front()) {
     const UniqueFd directory = open_directory(due.front());
     if (!directory) {
-      continue;  // it has gone or moved: the log tells
+      lost.push_back(due.front());
+      continue;
     }
     for (const std::string& name : names_in(directory.get())) {
       const std::optional<Object> object = look_at(directory.get(), name);
@@ -286,6 +289,7 @@ void KernelReplica::walk(const std::function<void(const repl::Found&)>& visit) {
       }
     }
   }
+  return lost;
 }
 
 UniqueFd KernelReplica::directory_of(const Name& name, const Handle& what) const {

@@ -41,7 +41,8 @@ class KernelReplica final : public repl::Replica {
   std::optional<repl::Received> received(const kml::Uuid& peer) override;
   void set_received(const kml::Uuid& peer, const repl::Received& position) override;
   std::vector<repl::Result> apply(const repl::Batch& batch) override;
-  void walk(const std::function<void(const repl::Found&)>& visit) override;
+  std::vector<kml::Fid> walk(const kml::Fid& top,
+                             const std::function<void(const repl::Found&)>& visit) override;
   Reading read_body(const repl::Name& name, const repl::Handle& handle) override;
   Kept keep_copy(const repl::Name& name, const repl::Body& body, const repl::Name& like) override;
   bool move(const repl::Handle& what, const repl::Name& from, const repl::Name& to) override;

@@ -201,8 +201,14 @@ void ModelReplica::drop(std::uint64_t ino, bool by_user) {
   disk_.inodes.erase(ino);
 }
 
-void ModelReplica::walk(const std::function<void(const Found&)>& visit) {
+std::vector<Fid> ModelReplica::walk(const Fid& top,
+                                    const std::function<void(const Found&)>& visit) {
+  std::vector<Fid> lost;
   const auto enter = [&](const auto& self, std::uint64_t dir) -> void {
+    if (dir == 0 || is_on_its_way(disk_.inodes.at(dir).fid)) {
+      lost.push_back(dir == 0 ? top : disk_.inodes.at(dir).fid);
+      return;
+    }
     for (const auto& [name, ino] : disk_.inodes.at(dir).entries) {
       const Inode& inode = disk_.inodes.at(ino);
       visit({.fid = inode.fid,
@@ -214,7 +220,8 @@ void ModelReplica::walk(const std::function<void(const Found&)>& visit) {
       }
     }
   };
-  enter(enter, kRoot);
+  enter(enter, ino_of(top));
+  return lost;
 }
 
 Replica::Reading ModelReplica::read_body(const Name& name, const Handle& handle) {

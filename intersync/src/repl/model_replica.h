@@ -36,7 +36,7 @@ class ModelReplica final : public Replica {
   std::optional<Received> received(const Uuid& peer) override;
   void set_received(const Uuid& peer, const Received& position) override;
   std::vector<Result> apply(const Batch& batch) override;
-  void walk(const std::function<void(const Found&)>& visit) override;
+  std::vector<Fid> walk(const Fid& top, const std::function<void(const Found&)>& visit) override;
   Reading read_body(const Name& name, const Handle& handle) override;
   Kept keep_copy(const Name& name, const Body& body, const Name& like) override;
   bool move(const Handle& what, const Name& from, const Name& to) override;
@@ -86,6 +86,8 @@ class ModelReplica final : public Replica {
   std::set<std::string> discarded;
   /// Called before each change that the engine makes; may throw, as if its daemon was killed.
   std::function<void()> before_change = [] {};
+  /// Says which directories are not found although they are here, as if moved just now.
+  std::function<bool(const Fid&)> is_on_its_way = [](const Fid&) { return false; };
 
  private:
   struct Inode {

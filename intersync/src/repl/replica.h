@@ -164,8 +164,9 @@ class Replica {
   /// As IZO_IOC_REINT: results of what was done, and of the one that ended the batch.
   virtual std::vector<Result> apply(const Batch& batch) = 0;
 
-  /// Calls for every object and name, directories before what is in them, the root not.
-  virtual void walk(const std::function<void(const Found&)>& visit) = 0;
+  /// Calls for every object and name below a directory, directories before what is in them. Returns
+  /// those that were not where the index has them by then: what is in them was not told.
+  virtual std::vector<Fid> walk(const Fid& top, const std::function<void(const Found&)>& visit) = 0;
 
   struct Reading {
     std::shared_ptr<Body> body;

@@ -58,6 +58,7 @@ class Simulation {
     }
     for (ModelReplica* replica : replicas()) {
       const bool server = replica == &server_replica_;
+      replica->is_on_its_way = [this](const Fid&) { return faults_ && below(3) == 0; };
       replica->before_change = [this, server] {
         if (talking_ && faults_ && (server || clients_die_) && below(200) == 0) {
           throw Killed{server};
@@ -241,7 +242,15 @@ class Simulation {
     if (std::holds_alternative<Push>(*request)) {
       server_->answer(List{});
       Index walked;
-      server_replica_.walk([&](const Found& found) { walked.add(found); });
+      std::vector<Fid> due{kml::kRootFid};
+      while (!due.empty()) {
+        const Fid dir = due.back();
+        due.pop_back();
+        for (const Fid& lost :
+             server_replica_.walk(dir, [&](const Found& found) { walked.add(found); })) {
+          due.push_back(lost);
+        }
+      }
       if (!(walked == server_->index())) {
         throw Error("the server's index is not its tree");
       }

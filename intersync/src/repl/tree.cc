@@ -25,6 +25,8 @@ constexpr std::size_t kOperationBytes = 2048;
 constexpr std::size_t kNameBytes = 300;
 /// How often a record is decided anew before it is passed; the digests tell if that was wrong.
 constexpr unsigned kTries = 8;
+/// How often directories are walked again that moved away meanwhile.
+constexpr unsigned kRounds = 200;
 /// And how many changes of our own it may take to make it fit.
 constexpr unsigned kChanges = 1000;
 
@@ -53,32 +55,51 @@ std::optional<Fid> made_by(const Record& record) {
 Tree::Tree(Replica& replica, Yields yields, OnRecord on_record)
     : replica_(replica), yields_(yields), on_record_(std::move(on_record)) {
   replica_.use(index_);
-  for (unsigned tries = 0; tries < 10; tries++) {
-    read_all();
-    if (!missed_) {
-      return;
-    }
-  }
-  throw Error("the tree changes too fast to be read");
+  read_all();
 }
 
 void Tree::read_all() {
   replica_.commit();
   const Replica::State state = replica_.state();
   self_ = state.self;
-  index_ = Index();
-  known_ = 0;
   know_replicas();
-  replica_.walk([this](const Found& found) { index_.add(found); });
-  missed_ = false;
-  for (read_ = std::max(state.first, std::min(told_, state.end));;) {
+  read_ = state.first;
+  unseen_ = {kRootFid};
+  for (unsigned rounds = 0; !unseen_.empty(); rounds++) {
+    if (rounds == kRounds) {
+      throw Error("the tree changes too fast to be read");
+    }
+    walk_unseen();
+    // What came after the first walk began may be in it or not.
+    read_log(state.end);
+    if (!unseen_.empty()) {
+      replica_.commit();
+      read_log(state.end);
+    }
+  }
+}
+
+void Tree::walk_unseen() {
+  for (const Fid& dir : std::exchange(unseen_, {})) {
+    if (!index_.has_directory(dir)) {
+      continue;
+    }
+    for (const Fid& lost : replica_.walk(dir, [this](const Found& found) { index_.add(found); })) {
+      unseen_.insert(lost);
+    }
+  }
+}
+
+bool Tree::read_log(std::uint64_t index_from) {
+  bool any = false;
+  for (;;) {
     const Replica::Records got = replica_.read(read_);
     if (got.records.empty()) {
-      return;
+      return any;
     }
     for (const Record& record : got.records) {
-      // What came after the walk began may be in it or not.
-      learn(record, record.offset >= state.end);
+      learn(record, record.offset >= index_from);
+      any = true;
     }
     read_ = got.next;
   }
@@ -93,30 +114,33 @@ void Tree::know_replicas() {
 
 void Tree::learn(const Record& record, bool index) {
   if (index && record.origin == self_) {
-    // One that moved from where the walk had not been to where it had been was not seen.
-    missed_ = missed_ || ((record.op == Op::kRename || record.op == Op::kLink) &&
-                          index_.find(record.object) == nullptr);
+    look_for_unseen(record);
     index_.apply(record, std::nullopt);
   }
-  if ((!index || record.origin == self_) && record.offset >= told_) {
+  if (!index || record.origin == self_) {
     on_record_(record);
-    told_ = record.offset + 1;
+  }
+}
+
+/// What moved from where the walk had not been to where it had been was not seen.
+void Tree::look_for_unseen(const Record& record) {
+  if (record.op == Op::kLink && index_.find(record.object) == nullptr) {
+    unseen_.insert(record.place->dir);
+  } else if (record.op == Op::kRename) {
+    if (index_.find(record.object) == nullptr) {
+      unseen_.insert(record.to->dir);
+    }
+    if ((record.flags & IZO_KML_EXCHANGE) != 0 && record.replaced &&
+        index_.find(record.replaced->fid) == nullptr) {
+      unseen_.insert(record.place->dir);
+    }
   }
 }
 
 bool Tree::catch_up() {
-  bool any = false;
-  for (;;) {
-    const Replica::Records got = replica_.read(read_);
-    if (got.records.empty()) {
-      return any;
-    }
-    for (const Record& record : got.records) {
-      learn(record, true);
-      any = true;
-    }
-    read_ = got.next;
-  }
+  const bool any = read_log(0);
+  walk_unseen();
+  return any;
 }
 
 bool Tree::catch_up_all() {

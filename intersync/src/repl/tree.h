@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <variant>
@@ -44,7 +45,7 @@ class Tree {
   /// Gives the index the replicas that became known since.
   void know_replicas();
   /// Does the index have all that was done here, on the medium or not?
-  [[nodiscard]] bool is_current() { return replica_.state().end == read_; }
+  [[nodiscard]] bool is_current() { return unseen_.empty() && replica_.state().end == read_; }
   /// The offset in our log up to which the index has it.
   [[nodiscard]] std::uint64_t offset() const { return read_; }
 
@@ -88,6 +89,10 @@ class Tree {
  private:
   struct Attempt;
   void read_all();
+  void walk_unseen();
+  /// Records from `index_from` on change the index.
+  bool read_log(std::uint64_t index_from);
+  void look_for_unseen(const Record& record);
   void learn(const Record& record, bool index);
   bool clear_directory(const Fid& dir);
   Attempt try_batch(Batch& batch, std::span<const Record> records, std::optional<Passed> pass,
@@ -106,8 +111,7 @@ class Tree {
   Index index_;
   std::uint16_t self_ = 0;
   bool gives_way_ = false;  // the record that is next makes an object, and yields
-  bool missed_ = false;     // the log tells of an object that the walk has not seen
-  std::uint64_t told_ = 0;  // records before that offset were given to on_record_
+  std::set<Fid> unseen_;    // directories in which there may be what the walk has not seen
   std::size_t known_ = 0;   // replicas in the index
   std::uint64_t read_ = 0;  // offset of our log up to which the index has it
 };
