@@ -2,6 +2,7 @@
 #include "daemon/body_file.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <string>
@@ -41,6 +42,22 @@ bool BodyFile::is_whole() const {
   }
   const std::optional<kernel::Object> now = kernel::look_at(file_.get());
   return now && !now->changing && now->body_changes == *changes_;
+}
+
+bool BodyFile::has_name() const {
+  struct stat st{};
+  checked(::fstat(file_.get(), &st), "stat", "a body");
+  return st.st_nlink != 0;
+}
+
+bool BodyFile::is_same_as(const BodyFile& earlier) const {
+  struct stat one{};
+  struct stat other{};
+  checked(::fstat(file_.get(), &one), "stat", "a body");
+  checked(::fstat(earlier.file_.get(), &other), "stat", "a body");
+  // Changes are counted from when the first of the two was opened.
+  return one.st_dev == other.st_dev && one.st_ino == other.st_ino && size_ == earlier.size_ &&
+         changes_ == earlier.changes_ && earlier.is_whole();
 }
 
 void StagedBody::write(Bytes bytes) {

@@ -31,6 +31,13 @@ class BodyFile final : public repl::Body {
   /// Is everything that was read of it until now the same body? Throws SysError.
   [[nodiscard]] bool is_whole() const;
 
+  /// Does the file have a name still? Throws SysError.
+  [[nodiscard]] bool has_name() const;
+
+  /// Is it the body that `earlier` is, which was opened before, and open ever since? Throws
+  /// SysError.
+  [[nodiscard]] bool is_same_as(const BodyFile& earlier) const;
+
  private:
   BodyFile(UniqueFd file, std::uint64_t size, std::optional<std::uint64_t> changes)
       : file_(std::move(file)), size_(size), changes_(changes) {}

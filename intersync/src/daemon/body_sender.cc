@@ -15,7 +15,7 @@ std::optional<std::vector<std::byte>> BodySender::next() {
   std::vector<std::byte> out;
   while (at_ < bodies_.size() && out.size() < proto::kBodyPiece) {
     const auto index = static_cast<std::uint32_t>(at_);
-    const std::optional<std::shared_ptr<repl::Body>>& place = bodies_[at_];
+    const std::optional<std::shared_ptr<repl::Body>>& place = bodies_[at_].body;
     if (!place || !*place) {
       writer_.add(out, BodyHead{.index = index,
                                 .state = place ? BodyHead::State::kNone : BodyHead::State::kLater});
@@ -32,11 +32,12 @@ std::optional<std::vector<std::byte>> BodySender::next() {
 }
 
 void BodySender::begin(std::vector<std::byte>& out, const BodyFile& body) {
-  writer_.add(out, BodyHead{.index = static_cast<std::uint32_t>(at_),
-                            .state = BodyHead::State::kHere,
-                            .size = body.size()});
   begun_ = true;
-  offset_ = 0;
+  offset_ = bodies_[at_].offset;
+  writer_.add(out, BodyHead{.index = static_cast<std::uint32_t>(at_),
+                            .state = offset_ != 0 ? BodyHead::State::kRest : BodyHead::State::kHere,
+                            .size = body.size(),
+                            .number = bodies_[at_].number});
 }
 
 void BodySender::go_on(std::vector<std::byte>& out, const BodyFile& body) {
@@ -57,7 +58,7 @@ void BodySender::go_on(std::vector<std::byte>& out, const BodyFile& body) {
     good = false;
   }
   writer_.add(out, BodyEnd{.index = static_cast<std::uint32_t>(at_), .whole = good});
-  bodies_[at_].reset();
+  bodies_[at_].body.reset();
   at_++;
   begun_ = false;
 }

@@ -15,13 +15,21 @@ namespace izo::daemon {
 /// The bodies of an answer to Fetch, one behind the other.
 class BodySender {
  public:
-  using Bodies = std::vector<std::optional<std::shared_ptr<repl::Body>>>;
+  struct Sending {
+    std::optional<std::shared_ptr<repl::Body>> body;  ///< As in Fetched.
+    std::uint64_t number = 0;  ///< What the rest can be asked for under, if not 0.
+    std::uint64_t offset = 0;  ///< How much of it is there already.
+  };
+  using Bodies = std::vector<Sending>;
 
   BodySender(Bodies bodies, int zstd_level) : bodies_(std::move(bodies)), writer_(zstd_level) {}
 
   /// The next frames: about a piece of a body's worth; nullopt if all have been given out. A body
   /// that changed meanwhile, or cannot be read, ends as one that is not whole.
   std::optional<std::vector<std::byte>> next();
+
+  /// The number of the body that is under way; 0: none is, or it has none.
+  [[nodiscard]] std::uint64_t under_way() const { return begun_ ? bodies_[at_].number : 0; }
 
  private:
   void begin(std::vector<std::byte>& out, const BodyFile& body);

@@ -15,6 +15,7 @@ namespace izo::daemon {
 
 using proto::BodyEnd;
 using proto::BodyHead;
+using repl::Fetch;
 using repl::Pull;
 using repl::Push;
 using repl::Request;
@@ -73,9 +74,15 @@ void ClientSide::step() {
     say_what_is_waited_for();
   } catch (const std::exception& error) {
     stepping_ = false;
-    engine_.reset();
+    forget_engine();
     fail_for_longer(error.what(), {});
   }
+}
+
+void ClientSide::forget_engine() {
+  engine_.reset();
+  uploads_.clear();
+  begun_.clear();
 }
 
 void ClientSide::say_what_is_waited_for() {
@@ -124,10 +131,49 @@ void ClientSide::send(Request request) {
     push(std::move(*records));
     return;
   }
+  if (auto* fetch = std::get_if<Fetch>(&request)) {
+    for (Fetch::Item& item : fetch->items) {
+      if (const auto begun = begun_.find({item.fid, item.recno}); begun != begun_.end()) {
+        item.number = begun->second.number;
+        item.offset = begun->second.body.size();
+      }
+    }
+  }
   proto::MessageWriter writer(kZstdLevel);
   std::vector<std::byte> bytes;
   writer.add(bytes, request);
   send_bytes(std::move(request), std::move(bytes));
+}
+
+std::optional<StagedBody> ClientSide::begun(const Request& request, std::uint32_t index,
+                                            std::uint64_t number) {
+  const auto* fetch = std::get_if<Fetch>(&request);
+  if (fetch == nullptr || index >= fetch->items.size()) {
+    return std::nullopt;
+  }
+  const Fetch::Item& item = fetch->items[index];
+  const auto found = begun_.find({item.fid, item.recno});
+  if (found == begun_.end() || found->second.number != number) {
+    return std::nullopt;
+  }
+  std::optional<StagedBody> out(std::move(found->second.body));
+  begun_.erase(found);
+  return out;
+}
+
+void ClientSide::keep_what_came(const Exchange& exchange) {
+  const auto* fetch = std::get_if<Fetch>(&exchange.request);
+  if (fetch == nullptr || !engine_) {
+    return;
+  }
+  if (std::optional<MessageReader::Begun> begun = exchange.reader->take_begun()) {
+    const Fetch::Item& item = fetch->items.at(begun->index);
+    begun_.insert_or_assign({item.fid, item.recno},
+                            Part{.number = begun->number, .body = std::move(begun->body)});
+  }
+  if (std::optional<repl::Fetched> came = exchange.reader->take_fetched()) {
+    engine_->on(exchange.request, *std::move(came));
+  }
 }
 
 void ClientSide::send_bytes(Request request, std::vector<std::byte> bytes) {
@@ -137,7 +183,12 @@ void ClientSide::send_bytes(Request request, std::vector<std::byte> bytes) {
   exchange->request = std::move(request);
   exchange->reader = std::make_unique<MessageReader>(
       MessageReader::Side::kResponse, kind,
-      BodyStore{.stage = [this] { return replica_.new_body(); }, .uploaded = {}}, kMostOfAnswer);
+      BodyStore{.stage = [this] { return replica_.new_body(); },
+                .uploaded = {},
+                .begun = [this, it = exchange.get()](
+                             std::uint32_t index,
+                             std::uint64_t number) { return begun(it->request, index, number); }},
+      kMostOfAnswer);
   (polls ? pull_ : other_) = exchange;
   http::Receiver receiver;
   receiver.head = [it = exchange.get()](const http::AnswerHead& head) {
@@ -197,13 +248,35 @@ void ClientSide::take(const std::shared_ptr<Exchange>& exchange, const http::Out
     why = exchange->reader->why();
   }
   if (!message) {
-    is_lost ? fail(why) : fail_for_longer(why, kind);
+    if (exchange->status != 0 && std::holds_alternative<Push>(exchange->request)) {
+      // Perhaps it has forgotten what was uploaded.
+      uploads_.clear();
+    }
+    if (is_lost) {
+      try {
+        keep_what_came(*exchange);
+      } catch (const std::exception& error) {
+        forget_engine();
+        why = error.what();
+      }
+      fail(why);
+    } else {
+      fail_for_longer(why, kind);
+    }
     return;
+  }
+  if (std::holds_alternative<Fetch>(exchange->request)) {
+    begun_.clear();
+  }
+  if (const auto* response = std::get_if<repl::Response>(&*message)) {
+    if (const auto* pushed = std::get_if<repl::Pushed>(response)) {
+      uploads_.erase(uploads_.begin(), uploads_.upper_bound(pushed->accepted.recno));
+    }
   }
   try {
     engine_->on(exchange->request, std::get<repl::Response>(*std::move(message)));
   } catch (const std::exception& error) {
-    engine_.reset();
+    forget_engine();
     fail_for_longer(error.what(), kind);
     return;
   }
@@ -240,11 +313,20 @@ void ClientSide::go_on_pushing() {
       it.bodies += body->size();
       continue;
     }
-    it.offset = 0;
-    upload(*body);
+    begin_upload(*body);
     return;
   }
   send_records();
+}
+
+void ClientSide::begin_upload(const BodyFile& body) {
+  Pushing& it = *pushing_;
+  const auto found = uploads_.find(it.push.records[it.at].recno);
+  const BodyFile* earlier = found != uploads_.end() ? file_of(found->second.body) : nullptr;
+  it.resumes = earlier != nullptr && body.is_same_as(*earlier);
+  it.version = it.resumes ? found->second.version : random_.number();
+  it.offset = it.resumes ? found->second.offset : 0;
+  upload(body);
 }
 
 void ClientSide::upload(const BodyFile& body) {
@@ -264,6 +346,7 @@ void ClientSide::upload(const BodyFile& body) {
       http_.start({.method = http::Method::kPost,
                    .target = target("upload", {{"client", kml::to_string(it.push.replica)},
                                                {"number", std::to_string(number)},
+                                               {"version", std::to_string(it.version)},
                                                {"offset", std::to_string(it.offset)}}),
                    .headers = {{"Content-Type", "application/octet-stream"}},
                    .body = std::move(piece),
@@ -290,13 +373,16 @@ void ClientSide::on_uploaded(const http::Outcome& outcome) {
   const char* end = answer.data() + answer.size();
   const BodyFile& body = *file_of(it.push.bodies[it.at]);
   if (std::from_chars(answer.data(), end, here).ptr != end || here > body.size() ||
-      here <= it.offset) {
+      (here <= it.offset && !std::exchange(it.resumes, false))) {
     // An empty body is never uploaded, so something more must be there now.
     fail("the server has lost a body that was being uploaded");
     return;
   }
   try {
+    it.resumes = false;
     it.offset = here;
+    uploads_[it.push.records[it.at].recno] = {
+        .body = it.push.bodies[it.at], .version = it.version, .offset = here};
     if (here < body.size()) {
       upload(body);
       return;
@@ -341,7 +427,7 @@ void ClientSide::send_records() {
       writer.add(bytes, BodyHead{.index = index,
                                  .state = BodyHead::State::kUploaded,
                                  .size = body->size(),
-                                 .upload = it.uploads[i]});
+                                 .number = it.uploads[i]});
       continue;
     }
     writer.add(bytes,

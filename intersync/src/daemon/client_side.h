@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -49,17 +50,38 @@ class ClientSide {
     repl::Push push;
     std::vector<std::uint64_t> uploads;  ///< For each record: number of its upload, or 0.
     std::size_t at = 0;                  ///< The record whose body is next.
-    std::uint64_t offset = 0;            ///< In that body.
+    std::uint64_t version = 0;           ///< Of that body.
+    std::uint64_t offset = 0;            ///< In it.
+    bool resumes = false;                ///< The server may have less of it than that.
     std::uint64_t bodies = 0;            ///< Bytes of those that come with the records.
     std::string answer;
     http::Client::Transfer transfer;
   };
+  /// A body that the server has a part of, or all, and no record with it yet. It is held open, so
+  /// that it is known whether it has changed when it is its turn again.
+  struct Upload {
+    std::shared_ptr<repl::Body> body;
+    std::uint64_t version = 0;  ///< A random number that the server knows it by.
+    std::uint64_t offset = 0;
+  };
+  /// What came of a body before the connection ended.
+  struct Part {
+    std::uint64_t number = 0;  ///< The server's, of the body.
+    StagedBody body;
+  };
 
   void send(repl::Request request);
   void send_bytes(repl::Request request, std::vector<std::byte> bytes);
+  /// What came before of a body that was asked for, under the server's number.
+  std::optional<StagedBody> begun(const repl::Request& request, std::uint32_t index,
+                                  std::uint64_t number);
+  /// Of an answer that was cut off.
+  void keep_what_came(const Exchange& exchange);
   void push(repl::Push push);
   /// Uploads what is next of the bodies, or sends the records.
   void go_on_pushing();
+  /// Begins to upload a body, or goes on.
+  void begin_upload(const BodyFile& body);
   void upload(const BodyFile& body);
   void on_uploaded(const http::Outcome& outcome);
   void send_records();
@@ -71,6 +93,8 @@ class ClientSide {
   /// seldom, until such a request has succeeded, or everything is done.
   void fail_for_longer(const std::string& why, std::optional<proto::Kind> request);
   void begin_anew(const std::string& why, Backoff& backoff, std::string& said);
+  /// Its next use reads the tree anew.
+  void forget_engine();
   void say_what_is_waited_for();
   void retry_after(std::chrono::milliseconds delay);
   [[nodiscard]] std::string target(
@@ -88,7 +112,9 @@ class ClientSide {
   std::shared_ptr<Exchange> pull_;
   std::shared_ptr<Exchange> other_;
   std::unique_ptr<Pushing> pushing_;
-  MainLoop::Handle retry_;  // active: nothing is tried before
+  std::map<std::uint64_t, Upload> uploads_;                   // by the record's number
+  std::map<std::pair<kml::Fid, std::uint64_t>, Part> begun_;  // by items of a Fetch
+  MainLoop::Handle retry_;                                    // active: nothing is tried before
   MainLoop::Handle again_;
   bool connected_ = false;
   bool stepping_ = false;

@@ -105,7 +105,7 @@ class Daemon {
   }
 
   void serve() {
-    server_ = std::make_unique<ServerSide>(loop_, clock_, replica_, fileset_.name,
+    server_ = std::make_unique<ServerSide>(loop_, clock_, random_, replica_, fileset_.name,
                                            [this] { follower_->follow(); });
     listener_ = std::make_unique<http::Server>(
         loop_, http::PlainHttp(),

@@ -56,6 +56,20 @@ std::optional<MessageReader::Message> MessageReader::finish() {
   return std::move(message_);
 }
 
+std::optional<MessageReader::Begun> MessageReader::take_begun() {
+  std::optional<StagedBody> body = std::exchange(body_, std::nullopt);
+  if (!why_.empty() || !body || body->size() == 0 || body_head_.number == 0) {
+    return std::nullopt;
+  }
+  return Begun{.index = body_head_.index, .number = body_head_.number, .body = *std::move(body)};
+}
+
+std::optional<repl::Fetched> MessageReader::take_fetched() {
+  auto* response = message_ && why_.empty() ? std::get_if<repl::Response>(&*message_) : nullptr;
+  auto* fetched = response != nullptr ? std::get_if<repl::Fetched>(response) : nullptr;
+  return fetched != nullptr ? std::optional(std::move(*fetched)) : std::nullopt;
+}
+
 bool MessageReader::take(const proto::Frame& frame) {
   const auto part = static_cast<Part>(frame.type);
   if (!message_ || part == Part::kHead) {
@@ -177,17 +191,27 @@ bool MessageReader::take_body_head(Bytes payload) {
       return put_body(body_head_.index, nullptr);
     case BodyHead::State::kLater:
       return side_ == Side::kResponse || fail("a body that is not there yet");
+    case BodyHead::State::kRest:
+      return take_rest();
     case BodyHead::State::kUploaded:
       break;
   }
   std::shared_ptr<repl::Body> body;
   if (const auto* request = std::get_if<repl::Request>(&*message_)) {
     body =
-        store_.uploaded(std::get<repl::Push>(*request).replica, body_head_.upload, body_head_.size);
+        store_.uploaded(std::get<repl::Push>(*request).replica, body_head_.number, body_head_.size);
   }
   return body ? put_body(body_head_.index, std::move(body))
               : fail("no body of " + std::to_string(body_head_.size) +
-                     " bytes was uploaded under number " + std::to_string(body_head_.upload));
+                     " bytes was uploaded under number " + std::to_string(body_head_.number));
+}
+
+bool MessageReader::take_rest() {
+  body_ = side_ == Side::kResponse && store_.begun
+              ? store_.begun(body_head_.index, body_head_.number)
+              : std::nullopt;
+  return body_ && body_->size() <= body_head_.size ? true
+                                                   : fail("the rest of a body that did not begin");
 }
 
 bool MessageReader::take_data(Bytes payload) {

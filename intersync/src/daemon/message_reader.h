@@ -22,6 +22,8 @@ struct BodyStore {
   std::function<std::shared_ptr<repl::Body>(const kml::Uuid& client, std::uint64_t number,
                                             std::uint64_t size)>
       uploaded;
+  /// What came before of the body at that place of a Fetch, under that number; nullopt: nothing.
+  std::function<std::optional<StagedBody>(std::uint32_t index, std::uint64_t number)> begun;
 };
 
 class MessageReader {
@@ -40,12 +42,23 @@ class MessageReader {
 
   [[nodiscard]] const std::string& why() const { return why_; }
 
+  /// A body of which a part has come, and whose rest can be asked for under that number.
+  struct Begun {
+    std::uint32_t index = 0;
+    std::uint64_t number = 0;
+    StagedBody body;
+  };
+  /// Of an answer that was cut off: what of it is good all the same.
+  std::optional<Begun> take_begun();
+  std::optional<repl::Fetched> take_fetched();
+
  private:
   bool take(const proto::Frame& frame);
   bool take_head(Bytes payload);
   bool take_records(Bytes payload);
   bool take_names(Bytes payload);
   bool take_body_head(Bytes payload);
+  bool take_rest();
   bool take_data(Bytes payload);
   bool take_body_end(Bytes payload);
   bool put_body(std::uint32_t index, std::shared_ptr<repl::Body> body);

@@ -138,7 +138,11 @@ class MessageReaderTest : public testing::Test {
               return client == kClient && found != uploads_.end() && found->second->size() == size
                          ? found->second
                          : nullptr;
-            }};
+            },
+            .begun =
+                [this](std::uint32_t /*index*/, std::uint64_t number) {
+                  return number == 77 ? std::exchange(begun_, std::nullopt) : std::nullopt;
+                }};
   }
 
   std::shared_ptr<BodyFile> body_of(const Buffer& content) {
@@ -183,6 +187,7 @@ class MessageReaderTest : public testing::Test {
 
   TemporaryFolder folder_;
   std::map<std::uint64_t, std::shared_ptr<BodyFile>> uploads_;
+  std::optional<StagedBody> begun_;
 };
 
 TEST_F(MessageReaderTest, MessagesWithoutBodiesArrive) {
@@ -219,7 +224,7 @@ TEST_F(MessageReaderTest, APushHasItsBodies) {
   frames.begin(0, 9000).data(Buffer(large.begin(), large.begin() + 4000));
   frames.data(Buffer(large.begin() + 4000, large.end())).end(0);
   frames.add(BodyHead{.index = 1, .state = State::kNone});
-  frames.add(BodyHead{.index = 4, .state = State::kUploaded, .size = 500, .upload = 77});
+  frames.add(BodyHead{.index = 4, .state = State::kUploaded, .size = 500, .number = 77});
   // In any order.
   frames.begin(3, 0).end(3);
   const Outcome got = read_push(frames);
@@ -258,6 +263,68 @@ TEST_F(MessageReaderTest, OfAnAnswerWhatIsNotWholeIsAskedForAgain) {
   }
 }
 
+TEST_F(MessageReaderTest, OfAnAnswerThatIsCutOffWhatCameIsGood) {
+  const Buffer large = sample_body(100);
+  Frames frames;
+  frames.add(fetched(3)).begin(0, 9).data(sample_body(9)).end(0);
+  frames.add(BodyHead{.index = 2, .state = State::kHere, .size = 100, .number = 77});
+  frames.data(Buffer(large.begin(), large.begin() + 40));
+  MessageReader reader(Side::kResponse, Kind::kFetch, store(), kMost);
+  ASSERT_TRUE(reader.feed(frames.bytes()));
+  std::optional<MessageReader::Begun> begun = reader.take_begun();
+  ASSERT_TRUE(begun);
+  EXPECT_EQ(begun->index, 2U);
+  EXPECT_EQ(begun->number, 77U);
+  EXPECT_EQ(begun->body.size(), 40U);
+  const std::optional<Fetched> came = reader.take_fetched();
+  ASSERT_TRUE(came);
+  EXPECT_EQ(content_of(came->bodies.at(0).value().get()), sample_body(9));
+  EXPECT_FALSE(came->bodies.at(1));
+  EXPECT_FALSE(came->bodies.at(2));
+  // And then the rest.
+  begun_.emplace(std::move(begun->body));
+  frames = Frames();
+  frames.add(fetched(1));
+  frames.add(BodyHead{.index = 0, .state = State::kRest, .size = 100, .number = 77});
+  frames.data(Buffer(large.begin() + 40, large.end())).end(0);
+  MessageReader again(Side::kResponse, Kind::kFetch, store(), kMost);
+  ASSERT_TRUE(again.feed(frames.bytes())) << again.why();
+  const auto message = again.finish();
+  ASSERT_TRUE(message) << again.why();
+  EXPECT_EQ(content_of(std::get<Fetched>(std::get<Response>(*message)).bodies[0].value().get()),
+            large);
+}
+
+TEST_F(MessageReaderTest, OfWhatIsCutOffOnlyABodyThatCanBeAskedForIsKept) {
+  for (const std::uint64_t number : {0U, 77U}) {
+    for (const std::size_t size : {std::size_t{0}, std::size_t{5}}) {
+      Frames frames;
+      frames.add(fetched(1));
+      frames.add(BodyHead{.index = 0, .state = State::kHere, .size = 100, .number = number});
+      frames.data(sample_body(size));
+      MessageReader reader(Side::kResponse, Kind::kFetch, store(), kMost);
+      ASSERT_TRUE(reader.feed(frames.bytes()));
+      EXPECT_EQ(reader.take_begun().has_value(), number != 0 && size != 0);
+    }
+  }
+  MessageReader junk(Side::kResponse, Kind::kFetch, store(), kMost);
+  ASSERT_FALSE(junk.feed(Frames().add(fetched(1)).begin(0, 5).raw(99).bytes()));
+  EXPECT_FALSE(junk.take_begun());
+  EXPECT_FALSE(junk.take_fetched());
+}
+
+TEST_F(MessageReaderTest, ARestNeedsItsBeginning) {
+  const BodyHead rest{.index = 0, .state = State::kRest, .size = 3, .number = 77};
+  const std::string why = "the rest of a body that did not begin";
+  EXPECT_EQ(read_fetched(Frames().add(fetched(1)).add(rest)).why, why);
+  EXPECT_EQ(read_push(Frames().add(push(1)).add(rest)).why, why);
+  begun_.emplace(stage_in(folder_));
+  begun_->write(sample_body(4));
+  MessageReader reader(Side::kResponse, Kind::kFetch, store(), kMost);
+  EXPECT_FALSE(reader.feed(Frames().add(fetched(1)).add(rest).bytes()));
+  EXPECT_EQ(reader.why(), why);
+}
+
 TEST_F(MessageReaderTest, OfARequestABodyMustBeWhole) {
   EXPECT_EQ(read_push(Frames().add(push(1)).begin(0, 9).data(sample_body(9)).end(0, false)).why,
             "a body that is not whole");
@@ -269,7 +336,7 @@ TEST_F(MessageReaderTest, WhatWasNotUploadedIsRefused) {
   uploads_[77] = body_of(sample_body(500));
   const auto why = [this](const Request& request, std::uint64_t number, std::uint64_t size) {
     return read_push(Frames().add(request).add(BodyHead{
-                         .index = 0, .state = State::kUploaded, .size = size, .upload = number}))
+                         .index = 0, .state = State::kUploaded, .size = size, .number = number}))
         .why;
   };
   EXPECT_EQ(why(push(1), 77, 500), "");
@@ -282,7 +349,7 @@ TEST_F(MessageReaderTest, WhatWasNotUploadedIsRefused) {
   EXPECT_EQ(read_fetched(Frames()
                              .add(fetched(1))
                              .add(BodyHead{
-                                 .index = 0, .state = State::kUploaded, .size = 500, .upload = 77}))
+                                 .index = 0, .state = State::kUploaded, .size = 500, .number = 77}))
                 .why,
             "no body of 500 bytes was uploaded under number 77");
 }

@@ -46,13 +46,16 @@ std::optional<std::uint64_t> number_in(const http::Target& target, const std::st
 /// Gives a client the bodies that it asked for, as fast as it takes them.
 class Outflow : public std::enable_shared_from_this<Outflow> {
  public:
-  Outflow(http::StreamWriter writer, BodySender::Bodies bodies)
-      : writer_(std::move(writer)), sender_(std::move(bodies), kZstdLevel) {}
+  /// `cut` gets the number of the body under way when the client goes away.
+  Outflow(http::StreamWriter writer, BodySender::Bodies bodies,
+          std::function<void(std::uint64_t)> cut)
+      : writer_(std::move(writer)), sender_(std::move(bodies), kZstdLevel), cut_(std::move(cut)) {}
 
   /// What waits for room waits no more when the client goes away.
   void start() {
     writer_.on_gone([weak = weak_from_this()] {
       if (const std::shared_ptr<Outflow> self = weak.lock()) {
+        self->cut_(self->sender_.under_way());
         self->writer_.on_room({});
       }
     });
@@ -76,17 +79,27 @@ class Outflow : public std::enable_shared_from_this<Outflow> {
 
   http::StreamWriter writer_;
   BodySender sender_;
+  std::function<void(std::uint64_t)> cut_;
 };
 
 }  // namespace
 
-ServerSide::ServerSide(MainLoop& loop, const Clock& clock, KernelReplica& replica,
+ServerSide::ServerSide(MainLoop& loop, const Clock& clock, Random& random, KernelReplica& replica,
                        std::string fileset, std::function<void()> followed)
     : loop_(loop),
       replica_(replica),
       fileset_(std::move(fileset)),
       followed_(std::move(followed)),
-      uploads_(clock, [&replica] { return replica.new_body(); }) {}
+      uploads_(clock, [&replica] { return replica.new_body(); }),
+      sendings_(clock, random) {
+  forget_old();
+}
+
+void ServerSide::forget_old() {
+  uploads_.forget_old();
+  sendings_.forget_old();
+  again_ = loop_.after(std::chrono::seconds(10), [this] { forget_old(); });
+}
 
 void ServerSide::handle(Exchange exchange) {
   const http::Incoming& request = exchange.request();
@@ -131,13 +144,14 @@ void ServerSide::answer_upload(Exchange exchange) {
   const std::string* client = request.target.value("client");
   const std::optional<kml::Uuid> uuid = client != nullptr ? kml::uuid_from(*client) : std::nullopt;
   const std::optional<std::uint64_t> number = number_in(request.target, "number");
+  const std::optional<std::uint64_t> version = number_in(request.target, "version");
   const std::optional<std::uint64_t> offset = number_in(request.target, "offset");
-  if (!uuid || !number || !offset) {
-    exchange.answer(problem(400, "client, number and offset must be there"));
+  if (!uuid || !number || !version || !offset) {
+    exchange.answer(problem(400, "client, number, version and offset must be there"));
     return;
   }
   try {
-    const std::uint64_t here = uploads_.add(*uuid, *number, *offset, request.body);
+    const std::uint64_t here = uploads_.add(*uuid, *number, *version, *offset, request.body);
     exchange.answer(problem(200, std::to_string(here)));
   } catch (const SysError& error) {
     // A body that finds no room: nothing has happened to the tree.
@@ -151,7 +165,7 @@ void ServerSide::answer_message(Exchange exchange, proto::Kind kind) {
                        {.stage = [this] { return replica_.new_body(); },
                         .uploaded = [this](const kml::Uuid& client, std::uint64_t number,
                                            std::uint64_t size) -> std::shared_ptr<repl::Body> {
-                          return uploads_.take(client, number, size);
+                          return uploads_.whole(client, number, size);
                         }},
                        kMostOfRequest);
   std::optional<MessageReader::Message> message;
@@ -192,6 +206,7 @@ void ServerSide::answer(Exchange exchange, const Request& request) {
               std::holds_alternative<repl::Refusal>(response) ? " is refused" : " is here");
   }
   if (const auto* pushed = std::get_if<repl::Pushed>(&response)) {
+    uploads_.forget(std::get<repl::Push>(request).replica, pushed->accepted.recno);
     if (pushed->stopped != failed_ && !pushed->stopped.empty()) {
       log::info("records of ", exchange.request().address, " wait: ", pushed->stopped);
     }
@@ -200,7 +215,11 @@ void ServerSide::answer(Exchange exchange, const Request& request) {
                pushed->accepted.recno,
                pushed->stopped.empty() ? std::string() : ", not further: " + pushed->stopped);
   }
-  send(std::move(exchange), std::move(response));
+  if (auto* fetched = std::get_if<repl::Fetched>(&response)) {
+    send_bodies(std::move(exchange), std::get<repl::Fetch>(request), std::move(*fetched));
+  } else {
+    send(std::move(exchange), response);
+  }
   // What was applied is in our log.
   log_grew();
 }
@@ -215,7 +234,7 @@ bool ServerSide::is_news(const Pull& pull, const Response& response) {
 }
 
 void ServerSide::pull(Exchange exchange, const Pull& pull, bool now) {
-  Response response = decide(pull);
+  const Response response = decide(pull);
   if (!now && !is_news(pull, response)) {
     wait(std::move(exchange), pull);
     return;
@@ -224,7 +243,7 @@ void ServerSide::pull(Exchange exchange, const Pull& pull, bool now) {
   if (pulled != nullptr && pulled->digest) {
     told_[pull.replica] = pull.offset;
   }
-  send(std::move(exchange), std::move(response));
+  send(std::move(exchange), response);
 }
 
 void ServerSide::wait(Exchange exchange, const Pull& pull) {
@@ -267,18 +286,38 @@ void ServerSide::log_grew() {
   }
 }
 
-void ServerSide::send(Exchange exchange, Response response) {
+void ServerSide::send(Exchange exchange, const Response& response) {
   proto::MessageWriter writer(kZstdLevel);
   std::vector<std::byte> out;
   writer.add(out, response);
-  auto* fetched = std::get_if<repl::Fetched>(&response);
-  if (fetched == nullptr) {
-    exchange.answer({.status = 200, .headers = octets(), .body = std::move(out)});
-    return;
+  exchange.answer({.status = 200, .headers = octets(), .body = std::move(out)});
+}
+
+void ServerSide::send_bodies(Exchange exchange, const repl::Fetch& fetch, repl::Fetched fetched) {
+  proto::MessageWriter writer(kZstdLevel);
+  std::vector<std::byte> out;
+  BodySender::Bodies bodies;
+  writer.add(out, Response(fetched));
+  for (std::size_t i = 0; i < fetched.bodies.size(); i++) {
+    bodies.push_back({.body = std::move(fetched.bodies[i])});
+    const auto body = std::dynamic_pointer_cast<BodyFile>(
+        bodies.back().body.value_or(std::shared_ptr<repl::Body>()));
+    const repl::Fetch::Item& item = fetch.items.at(i);
+    if (!body) {
+      continue;
+    }
+    if (item.offset <= body->size() && sendings_.is_of(item.number, *body)) {
+      bodies.back().number = item.number;
+      bodies.back().offset = item.offset;
+    } else {
+      bodies.back().number = sendings_.add(body);
+    }
   }
   http::StreamWriter stream = exchange.stream(200, octets());
   stream.write(std::move(out));
-  std::make_shared<Outflow>(std::move(stream), std::move(fetched->bodies))->start();
+  std::make_shared<Outflow>(std::move(stream), std::move(bodies), [this](std::uint64_t number) {
+    sendings_.keep(number);
+  })->start();
 }
 
 }  // namespace izo::daemon

@@ -15,6 +15,7 @@
 #include "base/main_loop.h"
 #include "daemon/kernel_replica.h"
 #include "daemon/message_reader.h"
+#include "daemon/sendings.h"
 #include "daemon/uploads.h"
 #include "http/exchange.h"
 #include "repl/server.h"
@@ -25,8 +26,8 @@ class ServerSide {
  public:
   /// All must live longer. `fileset`: the name that clients must ask for; `followed` is called
   /// whenever is_followed() has become true.
-  ServerSide(MainLoop& loop, const Clock& clock, KernelReplica& replica, std::string fileset,
-             std::function<void()> followed);
+  ServerSide(MainLoop& loop, const Clock& clock, Random& random, KernelReplica& replica,
+             std::string fileset, std::function<void()> followed);
 
   /// Answers a request, at once or when there is something to say. On the loop.
   void handle(http::Exchange exchange);
@@ -58,15 +59,20 @@ class ServerSide {
   /// The file system failed. What is asked for again and again is said once.
   void complain(const std::exception& error);
   repl::Response decide(const repl::Request& request);
-  void send(http::Exchange exchange, repl::Response response);
+  /// Every ten seconds: what is kept for clients that may come back, and do not.
+  void forget_old();
+  void send(http::Exchange exchange, const repl::Response& response);
+  void send_bodies(http::Exchange exchange, const repl::Fetch& fetch, repl::Fetched fetched);
 
   MainLoop& loop_;
   KernelReplica& replica_;
   std::string fileset_;
   std::function<void()> followed_;
   Uploads uploads_;
+  Sendings sendings_;
   std::string failed_;                    // the last failure that was said, until a Push succeeds
   std::unique_ptr<repl::Server> engine_;  // null: its next use reads the tree anew
+  MainLoop::Handle again_;
   std::list<Waiting> waiting_;
   /// The end of our log at which a client was last told the digest: once for each, as it cannot
   /// use it before it has pushed all of its own.

@@ -5,9 +5,13 @@
 
 namespace izo::daemon {
 
-void Uploads::forget_old(const kml::Uuid& client) {
+void Uploads::forget_old() {
   const std::chrono::nanoseconds now = clock_.monotonic();
   std::erase_if(uploads_, [&](const auto& entry) { return now - entry.second.touched > kKept; });
+}
+
+void Uploads::make_room(const kml::Uuid& client) {
+  forget_old();
   const auto is_clients = [&](const auto& entry) { return entry.first.first == client; };
   while (static_cast<std::size_t>(std::count_if(uploads_.begin(), uploads_.end(), is_clients)) >=
          kMost) {
@@ -15,37 +19,48 @@ void Uploads::forget_old(const kml::Uuid& client) {
   }
 }
 
-std::uint64_t Uploads::add(const kml::Uuid& client, std::uint64_t number, std::uint64_t offset,
-                           Bytes piece) {
+std::uint64_t Uploads::add(const kml::Uuid& client, std::uint64_t number, std::uint64_t version,
+                           std::uint64_t offset, Bytes piece) {
   const Key key(client, number);
   auto found = uploads_.find(key);
   if (offset == 0) {
     if (found != uploads_.end()) {
       uploads_.erase(found);
     }
-    forget_old(client);
-    found = uploads_.emplace(key, Upload{.body = stage_()}).first;
+    make_room(client);
+    found = uploads_.emplace(key, Upload{.body = stage_(), .version = version, .whole = {}}).first;
   }
-  if (found == uploads_.end()) {
+  if (found == uploads_.end() || found->second.version != version) {
+    // A piece that was long on its way, of a body that has changed since, must not get into it.
     return 0;
   }
   Upload& upload = found->second;
   upload.touched = clock_.monotonic();
+  if (upload.whole) {
+    return upload.whole->size();
+  }
   if (upload.body.size() == offset) {
     upload.body.write(piece);
   }
   return upload.body.size();
 }
 
-std::shared_ptr<BodyFile> Uploads::take(const kml::Uuid& client, std::uint64_t number,
-                                        std::uint64_t size) {
+std::shared_ptr<BodyFile> Uploads::whole(const kml::Uuid& client, std::uint64_t number,
+                                         std::uint64_t size) {
   const auto found = uploads_.find(Key(client, number));
-  if (found == uploads_.end() || found->second.body.size() != size) {
+  if (found == uploads_.end()) {
     return nullptr;
   }
-  std::shared_ptr<BodyFile> body = found->second.body.finish();
-  uploads_.erase(found);
-  return body;
+  Upload& upload = found->second;
+  if (!upload.whole && upload.body.size() == size) {
+    upload.whole = upload.body.finish();
+  }
+  upload.touched = clock_.monotonic();
+  return upload.whole && upload.whole->size() == size ? upload.whole : nullptr;
+}
+
+void Uploads::forget(const kml::Uuid& client, std::uint64_t number) {
+  uploads_.erase(uploads_.lower_bound(Key(client, 0)), uploads_.upper_bound(Key(client, number)));
 }
 
 }  // namespace izo::daemon

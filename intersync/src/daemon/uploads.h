@@ -22,13 +22,20 @@ class Uploads {
   Uploads(const Clock& clock, std::function<StagedBody()> stage)
       : clock_(clock), stage_(std::move(stage)) {}
 
-  /// Adds a piece; 0 begins the body anew. Returns how many bytes of it are here, which tells the
-  /// client where to go on: the piece is added only if it begins there. Throws SysError.
-  std::uint64_t add(const kml::Uuid& client, std::uint64_t number, std::uint64_t offset,
-                    Bytes piece);
+  /// Adds a piece; 0 begins the body anew, as what `version` says. Returns how many bytes of it are
+  /// here, which tells the client where to go on: the piece is added only if it begins there, and
+  /// is of the same version; of another one nothing is here. Throws SysError.
+  std::uint64_t add(const kml::Uuid& client, std::uint64_t number, std::uint64_t version,
+                    std::uint64_t offset, Bytes piece);
 
-  /// The body, whole, if so many bytes of it are here, else null; it is forgotten here.
-  std::shared_ptr<BodyFile> take(const kml::Uuid& client, std::uint64_t number, std::uint64_t size);
+  /// The body, whole, if so many bytes of it are here, else null. No more can be added.
+  std::shared_ptr<BodyFile> whole(const kml::Uuid& client, std::uint64_t number,
+                                  std::uint64_t size);
+
+  /// Bodies of records up to that number are not needed any more.
+  void forget(const kml::Uuid& client, std::uint64_t number);
+  /// Drops what nobody has gone on with for ten minutes.
+  void forget_old();
 
  private:
   /// Of one client; a body that nobody has gone on with for that long is dropped.
@@ -37,10 +44,12 @@ class Uploads {
 
   struct Upload {
     StagedBody body;
+    std::uint64_t version = 0;
+    std::shared_ptr<BodyFile> whole;  ///< Then `body` is empty.
     std::chrono::nanoseconds touched{};
   };
   using Key = std::pair<kml::Uuid, std::uint64_t>;
-  void forget_old(const kml::Uuid& client);
+  void make_room(const kml::Uuid& client);
 
   const Clock& clock_;
   std::function<StagedBody()> stage_;

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
+#include "daemon/fake_clock.h"
 #include "daemon/test_store.h"
 
 namespace izo::daemon {
@@ -12,17 +13,9 @@ namespace {
 using std::chrono::minutes;
 using std::chrono::nanoseconds;
 
-class FakeClock final : public Clock {
- public:
-  [[nodiscard]] nanoseconds monotonic() const override { return now; }
-  [[nodiscard]] nanoseconds boottime() const override { return now; }
-  [[nodiscard]] nanoseconds wall() const override { return now; }
-
-  nanoseconds now{0};
-};
-
 constexpr kml::Uuid kClient{1};
 constexpr kml::Uuid kOther{2};
+constexpr std::uint64_t kVersion = 5;
 
 class UploadsTest : public testing::Test {
  protected:
@@ -37,90 +30,126 @@ class UploadsTest : public testing::Test {
 
 TEST_F(UploadsTest, PiecesInOrderMakeTheBody) {
   const std::vector<std::byte> body = sample_body(10000);
-  EXPECT_EQ(uploads_.add(kClient, 7, 0, Bytes(body).first(4000)), 4000U);
-  EXPECT_EQ(uploads_.add(kClient, 7, 4000, Bytes(body).subspan(4000, 1)), 4001U);
-  EXPECT_EQ(uploads_.add(kClient, 7, 4001, Bytes(body).subspan(4001)), 10000U);
-  const std::shared_ptr<BodyFile> taken = uploads_.take(kClient, 7, 10000);
+  EXPECT_EQ(uploads_.add(kClient, 7, kVersion, 0, Bytes(body).first(4000)), 4000U);
+  EXPECT_EQ(uploads_.add(kClient, 7, kVersion, 4000, Bytes(body).subspan(4000, 1)), 4001U);
+  EXPECT_EQ(uploads_.add(kClient, 7, kVersion, 4001, Bytes(body).subspan(4001)), 10000U);
+  const std::shared_ptr<BodyFile> taken = uploads_.whole(kClient, 7, 10000);
   ASSERT_TRUE(taken);
   EXPECT_EQ(taken->size(), 10000U);
   EXPECT_TRUE(taken->is_whole());
   EXPECT_EQ(content_of(taken.get()), body);
   EXPECT_EQ(staged_, 1);
-  // It is the taker's now.
-  EXPECT_EQ(uploads_.take(kClient, 7, 10000), nullptr);
-  EXPECT_EQ(uploads_.add(kClient, 7, 10000, body), 0U);
+  // Nothing is added to it, and it is there until it is not needed any more.
+  EXPECT_EQ(uploads_.add(kClient, 7, kVersion, 10000, body), 10000U);
+  EXPECT_EQ(uploads_.whole(kClient, 7, 10000), taken);
+  EXPECT_EQ(taken->size(), 10000U);
+  uploads_.forget(kClient, 7);
+  EXPECT_EQ(uploads_.whole(kClient, 7, 10000), nullptr);
+  EXPECT_EQ(uploads_.add(kClient, 7, kVersion, 10000, body), 0U);
+}
+
+TEST_F(UploadsTest, WhatIsNotNeededAnyMoreIsThatClientsUpToThatNumber) {
+  for (const std::uint64_t number : {1U, 2U, 3U}) {
+    uploads_.add(kClient, number, kVersion, 0, sample_body(10));
+    uploads_.add(kOther, number, kVersion, 0, sample_body(10));
+  }
+  uploads_.forget(kClient, 2);
+  for (const std::uint64_t number : {1U, 2U, 3U}) {
+    EXPECT_EQ(uploads_.whole(kClient, number, 10) != nullptr, number == 3) << number;
+    EXPECT_NE(uploads_.whole(kOther, number, 10), nullptr) << number;
+  }
 }
 
 TEST_F(UploadsTest, ARepeatedPieceIsNotAddedTwice) {
   // Its answer was lost, so it comes again.
   const std::vector<std::byte> body = sample_body(300);
-  uploads_.add(kClient, 7, 0, Bytes(body).first(100));
-  uploads_.add(kClient, 7, 100, Bytes(body).subspan(100, 100));
-  EXPECT_EQ(uploads_.add(kClient, 7, 100, Bytes(body).subspan(100, 100)), 200U);
-  EXPECT_EQ(uploads_.add(kClient, 7, 200, Bytes(body).subspan(200)), 300U);
-  EXPECT_EQ(content_of(uploads_.take(kClient, 7, 300).get()), body);
+  uploads_.add(kClient, 7, kVersion, 0, Bytes(body).first(100));
+  uploads_.add(kClient, 7, kVersion, 100, Bytes(body).subspan(100, 100));
+  EXPECT_EQ(uploads_.add(kClient, 7, kVersion, 100, Bytes(body).subspan(100, 100)), 200U);
+  EXPECT_EQ(uploads_.add(kClient, 7, kVersion, 200, Bytes(body).subspan(200)), 300U);
+  EXPECT_EQ(content_of(uploads_.whole(kClient, 7, 300).get()), body);
 }
 
 TEST_F(UploadsTest, APieceBehindAGapIsNotAdded) {
   const std::vector<std::byte> body = sample_body(300);
-  uploads_.add(kClient, 7, 0, Bytes(body).first(100));
-  EXPECT_EQ(uploads_.add(kClient, 7, 200, Bytes(body).subspan(200)), 100U);
-  EXPECT_EQ(uploads_.add(kClient, 7, 100, Bytes(body).subspan(100)), 300U);
-  EXPECT_EQ(content_of(uploads_.take(kClient, 7, 300).get()), body);
+  uploads_.add(kClient, 7, kVersion, 0, Bytes(body).first(100));
+  EXPECT_EQ(uploads_.add(kClient, 7, kVersion, 200, Bytes(body).subspan(200)), 100U);
+  EXPECT_EQ(uploads_.add(kClient, 7, kVersion, 100, Bytes(body).subspan(100)), 300U);
+  EXPECT_EQ(content_of(uploads_.whole(kClient, 7, 300).get()), body);
   // Of a body that never began nothing is here.
-  EXPECT_EQ(uploads_.add(kClient, 8, 200, body), 0U);
-  EXPECT_EQ(uploads_.take(kClient, 8, 0), nullptr);
+  EXPECT_EQ(uploads_.add(kClient, 8, kVersion, 200, body), 0U);
+  EXPECT_EQ(uploads_.whole(kClient, 8, 0), nullptr);
 }
 
 TEST_F(UploadsTest, ABodyCanBeBegunAnew) {
   const std::vector<std::byte> body = sample_body(200, 2);
-  uploads_.add(kClient, 7, 0, sample_body(100));
-  EXPECT_EQ(uploads_.add(kClient, 7, 0, Bytes(body).first(50)), 50U);
-  EXPECT_EQ(uploads_.add(kClient, 7, 50, Bytes(body).subspan(50)), 200U);
-  EXPECT_EQ(content_of(uploads_.take(kClient, 7, 200).get()), body);
+  uploads_.add(kClient, 7, kVersion, 0, sample_body(100));
+  EXPECT_EQ(uploads_.add(kClient, 7, kVersion, 0, Bytes(body).first(50)), 50U);
+  EXPECT_EQ(uploads_.add(kClient, 7, kVersion, 50, Bytes(body).subspan(50)), 200U);
+  EXPECT_EQ(content_of(uploads_.whole(kClient, 7, 200).get()), body);
   EXPECT_EQ(staged_, 2);
 }
 
+TEST_F(UploadsTest, APieceOfAnotherVersionIsNotAdded) {
+  const std::vector<std::byte> body = sample_body(200);
+  uploads_.add(kClient, 7, kVersion, 0, Bytes(body).first(100));
+  EXPECT_EQ(uploads_.add(kClient, 7, kVersion + 1, 100, sample_body(100, 2)), 0U);
+  EXPECT_EQ(uploads_.add(kClient, 7, kVersion, 100, Bytes(body).subspan(100)), 200U);
+  EXPECT_EQ(content_of(uploads_.whole(kClient, 7, 200).get()), body);
+  // Also when the other one came first.
+  uploads_.add(kClient, 8, kVersion, 0, sample_body(100, 2));
+  uploads_.add(kClient, 8, kVersion + 1, 0, Bytes(body).first(100));
+  EXPECT_EQ(uploads_.add(kClient, 8, kVersion, 100, sample_body(100, 2)), 0U);
+  EXPECT_EQ(uploads_.add(kClient, 8, kVersion + 1, 100, Bytes(body).subspan(100)), 200U);
+  EXPECT_EQ(content_of(uploads_.whole(kClient, 8, 200).get()), body);
+}
+
+TEST_F(UploadsTest, WhatIsOldGoesByItself) {
+  uploads_.add(kClient, 7, kVersion, 0, sample_body(100));
+  clock_.now += minutes(10) + nanoseconds(1);
+  uploads_.forget_old();
+  EXPECT_EQ(uploads_.whole(kClient, 7, 100), nullptr);
+}
+
 TEST_F(UploadsTest, AnEmptyBodyIsOne) {
-  EXPECT_EQ(uploads_.add(kClient, 7, 0, {}), 0U);
-  const std::shared_ptr<BodyFile> taken = uploads_.take(kClient, 7, 0);
+  EXPECT_EQ(uploads_.add(kClient, 7, kVersion, 0, {}), 0U);
+  const std::shared_ptr<BodyFile> taken = uploads_.whole(kClient, 7, 0);
   ASSERT_TRUE(taken);
   EXPECT_EQ(taken->size(), 0U);
 }
 
 TEST_F(UploadsTest, NumbersAreAClientsOwn) {
-  uploads_.add(kClient, 7, 0, sample_body(100, 1));
-  uploads_.add(kOther, 7, 0, sample_body(100, 2));
-  uploads_.add(kClient, 8, 0, sample_body(100, 3));
-  EXPECT_EQ(uploads_.take(kOther, 8, 100), nullptr);
-  EXPECT_EQ(content_of(uploads_.take(kOther, 7, 100).get()), sample_body(100, 2));
-  EXPECT_EQ(uploads_.take(kOther, 7, 100), nullptr);
-  EXPECT_EQ(content_of(uploads_.take(kClient, 8, 100).get()), sample_body(100, 3));
-  EXPECT_EQ(content_of(uploads_.take(kClient, 7, 100).get()), sample_body(100, 1));
+  uploads_.add(kClient, 7, kVersion, 0, sample_body(100, 1));
+  uploads_.add(kOther, 7, kVersion, 0, sample_body(100, 2));
+  uploads_.add(kClient, 8, kVersion, 0, sample_body(100, 3));
+  EXPECT_EQ(uploads_.whole(kOther, 8, 100), nullptr);
+  EXPECT_EQ(content_of(uploads_.whole(kOther, 7, 100).get()), sample_body(100, 2));
+  EXPECT_EQ(content_of(uploads_.whole(kClient, 8, 100).get()), sample_body(100, 3));
+  EXPECT_EQ(content_of(uploads_.whole(kClient, 7, 100).get()), sample_body(100, 1));
 }
 
 TEST_F(UploadsTest, ABodyOfAnotherSizeIsNotGivenOut) {
-  uploads_.add(kClient, 7, 0, sample_body(100));
+  uploads_.add(kClient, 7, kVersion, 0, sample_body(100));
   for (const std::uint64_t size : {0U, 99U, 101U}) {
-    EXPECT_EQ(uploads_.take(kClient, 7, size), nullptr) << size;
+    EXPECT_EQ(uploads_.whole(kClient, 7, size), nullptr) << size;
   }
   // It stays: more of it may come.
-  EXPECT_TRUE(uploads_.take(kClient, 7, 100));
+  EXPECT_TRUE(uploads_.whole(kClient, 7, 100));
 }
 
 TEST_F(UploadsTest, WhatNobodyGoesOnWithIsForgotten) {
-  uploads_.add(kClient, 1, 0, sample_body(100));
-  uploads_.add(kClient, 2, 0, sample_body(100));
+  uploads_.add(kClient, 1, kVersion, 0, sample_body(100));
+  uploads_.add(kClient, 2, kVersion, 0, sample_body(100));
   clock_.now += minutes(6);
-  uploads_.add(kClient, 2, 100, sample_body(100));
+  uploads_.add(kClient, 2, kVersion, 100, sample_body(100));
   clock_.now += minutes(4);
-  uploads_.add(kOther, 3, 0, {});
+  uploads_.add(kOther, 3, kVersion, 0, {});
   // Ten minutes are not more than ten minutes.
-  EXPECT_EQ(uploads_.add(kClient, 1, 50, {}), 100U);
+  EXPECT_EQ(uploads_.add(kClient, 1, kVersion, 50, {}), 100U);
   clock_.now += minutes(6) + nanoseconds(1);
-  uploads_.add(kOther, 4, 0, {});
-  EXPECT_EQ(uploads_.take(kClient, 2, 200), nullptr);
-  EXPECT_TRUE(uploads_.take(kClient, 1, 100));
+  uploads_.add(kOther, 4, kVersion, 0, {});
+  EXPECT_EQ(uploads_.whole(kClient, 2, 200), nullptr);
+  EXPECT_TRUE(uploads_.whole(kClient, 1, 100));
 }
 
 TEST_F(UploadsTest, OfOneClientAtMost1024AreKept) {
@@ -131,20 +160,20 @@ TEST_F(UploadsTest, OfOneClientAtMost1024AreKept) {
   if (limit.rlim_cur < 1200) {
     GTEST_SKIP() << "each is an open file";
   }
-  uploads_.add(kOther, 1, 0, sample_body(10));
+  uploads_.add(kOther, 1, kVersion, 0, sample_body(10));
   for (std::uint64_t number = 1; number <= 1024; number++) {
-    uploads_.add(kClient, number, 0, sample_body(10));
+    uploads_.add(kClient, number, kVersion, 0, sample_body(10));
   }
   // One begun anew takes no more room.
-  uploads_.add(kClient, 1024, 0, sample_body(10));
-  EXPECT_EQ(uploads_.add(kClient, 1, 10, {}), 10U);
-  uploads_.add(kClient, 1025, 0, sample_body(10));
+  uploads_.add(kClient, 1024, kVersion, 0, sample_body(10));
+  EXPECT_EQ(uploads_.add(kClient, 1, kVersion, 10, {}), 10U);
+  uploads_.add(kClient, 1025, kVersion, 0, sample_body(10));
   // The oldest record's went.
-  EXPECT_EQ(uploads_.take(kClient, 1, 10), nullptr);
+  EXPECT_EQ(uploads_.whole(kClient, 1, 10), nullptr);
   for (std::uint64_t number = 2; number <= 1025; number++) {
-    ASSERT_TRUE(uploads_.take(kClient, number, 10)) << number;
+    ASSERT_TRUE(uploads_.whole(kClient, number, 10)) << number;
   }
-  EXPECT_TRUE(uploads_.take(kOther, 1, 10));
+  EXPECT_TRUE(uploads_.whole(kOther, 1, 10));
 }
 
 }  // namespace

@@ -75,6 +75,8 @@ void put(FieldWriter& out, const Fetch& fetch) {
   for (const Fetch::Item& item : fetch.items) {
     out.fid(item.fid);
     out.number(item.recno);
+    out.number(item.number);
+    out.number(item.offset);
   }
 }
 
@@ -141,6 +143,8 @@ Fetch fetch(FieldReader& in) {
     Fetch::Item item;
     item.fid = in.fid();
     item.recno = in.number<std::uint64_t>();
+    item.number = in.number<std::uint64_t>();
+    item.offset = in.number<std::uint64_t>();
     out.items.push_back(item);
   }
   if (out.items.size() > kMostBodies) {
@@ -311,7 +315,7 @@ void MessageWriter::add(std::vector<std::byte>& out, const BodyHead& head) {
   fields.number(head.index);
   fields.number(static_cast<std::uint8_t>(head.state));
   fields.number(head.size);
-  fields.number(head.upload);
+  fields.number(head.number);
   frames_.add(out, static_cast<std::uint8_t>(Part::kBody), fields.bytes());
 }
 
@@ -391,9 +395,9 @@ std::variant<BodyHead, Corrupt> decode_body_head(Bytes payload) {
   out.index = in.number<std::uint32_t>();
   const auto state = in.number<std::uint8_t>();
   out.size = in.number<std::uint64_t>();
-  out.upload = in.number<std::uint64_t>();
+  out.number = in.number<std::uint64_t>();
   if (!in.ended() || state < static_cast<std::uint8_t>(BodyHead::State::kHere) ||
-      state > static_cast<std::uint8_t>(BodyHead::State::kUploaded)) {
+      state > static_cast<std::uint8_t>(BodyHead::State::kRest)) {
     return not_a("body");
   }
   out.state = static_cast<BodyHead::State>(state);

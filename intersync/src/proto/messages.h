@@ -39,11 +39,13 @@ struct BodyHead {
     kNone = 2,      ///< There is none, and none is needed.
     kLater = 3,     ///< Ask again.
     kUploaded = 4,  ///< It was sent before, under a number.
+    kRest = 5,      ///< The rest of it follows, from the offset that was asked for.
   };
   std::uint32_t index = 0;  ///< In the message's list.
   State state = State::kNone;
-  std::uint64_t size = 0;    ///< Bytes.
-  std::uint64_t upload = 0;  ///< Of an uploaded one: its number.
+  std::uint64_t size = 0;  ///< Bytes.
+  /// What an uploaded one was sent under; else what the rest can be asked for under, 0: nothing.
+  std::uint64_t number = 0;
 
   bool operator==(const BodyHead&) const = default;
 };

@@ -211,10 +211,12 @@ TEST(Message, RequestsArriveAsTheyWere) {
   EXPECT_EQ(pull.offset, 2U);
   EXPECT_EQ(pull.recno, kMost);
   EXPECT_EQ(there(List{.offset = kMost}).offset, kMost);
-  const Fetch fetch = there(Fetch{.items = {{kFid, 1}, {kml::kRootFid, kMost}}});
+  const Fetch fetch = there(Fetch{.items = {{kFid, 1, 7, kMost}, {kml::kRootFid, kMost, 0, 0}}});
   ASSERT_EQ(fetch.items.size(), 2U);
   EXPECT_EQ(fetch.items[0].fid, kFid);
   EXPECT_EQ(fetch.items[0].recno, 1U);
+  EXPECT_EQ(fetch.items[0].number, 7U);
+  EXPECT_EQ(fetch.items[0].offset, kMost);
   EXPECT_EQ(fetch.items[1].fid, kml::kRootFid);
   EXPECT_EQ(fetch.items[1].recno, kMost);
   EXPECT_TRUE(there(Fetch{}).items.empty());
@@ -328,7 +330,7 @@ TEST(Message, EveryTruncatedRequestIsRefused) {
   const Request requests[] = {
       Hello{.replica = uuid(1), .epoch = 1, .table = table(2)},
       Pull{.replica = uuid(1), .epoch = 1, .offset = 2, .recno = 3}, List{.offset = 1},
-      Fetch{.items = {{kFid, 1}, {kFid, 2}}},
+      Fetch{.items = {{kFid, 1, 0, 0}, {kFid, 2, 0, 0}}},
       Push{.replica = uuid(1), .epoch = 1, .table = table(2), .records = {}, .bodies = {}}};
   for (const Request& request : requests) {
     const Kind kind = kind_of(request);
@@ -456,8 +458,9 @@ TEST(Message, OfAPushAsManyRecordsGoAsFit) {
 
 TEST(Body, HeadsAndEndsArriveAsTheyWere) {
   using State = BodyHead::State;
-  for (const State state : {State::kHere, State::kNone, State::kLater, State::kUploaded}) {
-    const BodyHead sent{.index = 0xffffffff, .state = state, .size = kMost, .upload = 5};
+  for (const State state :
+       {State::kHere, State::kNone, State::kLater, State::kUploaded, State::kRest}) {
+    const BodyHead sent{.index = 0xffffffff, .state = state, .size = kMost, .number = 5};
     EXPECT_EQ(std::get<BodyHead>(decode_body_head(payload_of(sent, Part::kBody))), sent);
   }
   for (const bool whole : {false, true}) {
@@ -482,7 +485,7 @@ TEST(Body, HeadsAndEndsThatDoNotFitAreRefused) {
   for (int value = 0; value < 256; value++) {
     Buffer other = head;
     other[4] = static_cast<std::byte>(value);
-    EXPECT_EQ(complaint(decode_body_head(other)).empty(), value >= 1 && value <= 4) << value;
+    EXPECT_EQ(complaint(decode_body_head(other)).empty(), value >= 1 && value <= 5) << value;
     other = end;
     other[4] = static_cast<std::byte>(value);
     EXPECT_EQ(complaint(decode_body_end(other)).empty(), value <= 1) << value;

@@ -264,16 +264,14 @@ void Client::on(const Request& request, Response response) {
     const auto& pushed = std::get<Pushed>(response);
     push_waits_ = pushed.accepted.recno <= accepted_.recno;
     accept(pushed.accepted);
-    if (!pushed.stopped.empty()) {
-      waiting_ = pushed.stopped;
-    }
+    stopped_ = pushed.stopped.empty() ? std::string() : "the server stops: " + pushed.stopped;
   }
 }
 
 void Client::on_failure() {
   connected_ = pulling_ = asking_ = push_waits_ = false;
+  stopped_.clear();
   queue_.clear();
-  bodies_.clear();
   digest_.reset();
 }
 
@@ -289,6 +287,9 @@ void Client::on_welcome(const Welcome& welcome) {
     }
     at = {.epoch = welcome.epoch, .recno = 0, .offset = welcome.first};
     replica_.set_received(welcome.replica, at);
+  }
+  if (server_.replica != welcome.replica || server_.epoch != welcome.epoch) {
+    bodies_.clear();
   }
   server_ = {.replica = welcome.replica,
              .epoch = welcome.epoch,

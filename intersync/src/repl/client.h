@@ -36,7 +36,9 @@ class Client {
   void on_failure();
 
   /// Why something waits, for people; empty: nothing does.
-  [[nodiscard]] const std::string& waiting() const { return waiting_; }
+  [[nodiscard]] const std::string& waiting() const {
+    return waiting_.empty() ? stopped_ : waiting_;
+  }
   /// Are there records of ours that the server has not accepted, or of the server's that are not
   /// applied?
   [[nodiscard]] bool is_behind() const {
@@ -98,6 +100,7 @@ class Client {
   Moves moves_;                               // by records of ours whose echo has not come
   Times times_;                               // of what has not come back or was not settled yet
   std::string waiting_;
+  std::string stopped_;  // why the server did not accept all of the last Push
   Tree tree_;
 };
 

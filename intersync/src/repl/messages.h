@@ -66,6 +66,10 @@ struct Fetch {
   struct Item {
     Fid fid;
     std::uint64_t recno = 0;
+    /// Of a body that came in part: what its sender calls it, and how much of it is here. Filled in
+    /// by who sends the request.
+    std::uint64_t number = 0;
+    std::uint64_t offset = 0;
   };
   std::vector<Item> items;
 };

@@ -56,6 +56,11 @@ def linked(disk: str, second_disk: str) -> Iterator[Linked]:
             equal([client.stop(), server.stop()], [0, 0], "exit codes after SIGTERM")
 
 
+def size_of(path: Path) -> int:
+    """Of a file that may not be there."""
+    return path.stat().st_size if path.exists() else 0
+
+
 @intermezzo_only
 def test_both_write_while_the_link_is_cut(disk: str, second_disk: str) -> None:
     """Nobody waits for the link (I4); nothing passes it; when it is back both become equal (I8)."""
@@ -91,6 +96,28 @@ def test_link_cut_again_and_again(disk: str, second_disk: str) -> None:
             user.join()
         both.link.mend()
         both.converge()
+
+
+@intermezzo_only
+def test_link_too_short_lived_for_a_large_body(disk: str, second_disk: str) -> None:
+    """It is cut before half of a new body has passed, each time: what is there of it is not sent again."""
+    with linked(disk, second_disk) as both:
+        for turn, (source, target) in enumerate((both.roots[::-1], both.roots)):
+            body = os.urandom(2 * LARGE)
+            Path(source, f"large-{turn}").write_bytes(body)
+            copy = Path(target, f"large-{turn}")
+            cuts = 0
+            while size_of(copy) < len(body):
+                equal(cuts < 12, True, "less than twelve times")
+                both.link.cut_after(LARGE - 500_000)
+                wait_until(lambda: both.link.is_cut() or size_of(copy) == len(body),
+                           "the link is cut or all is there", 60)
+                both.link.cut()
+                both.link.mend()
+                cuts += 1
+            equal(cuts > 2, True, "more than twice")
+            both.converge()
+            equal(copy.read_bytes() == body, True, "the body")
 
 
 @intermezzo_only
