@@ -124,6 +124,26 @@ static int izo_body_find_dirs(struct izo_body *b)
 	return 0;
 }
 
+/*
+ * A name for what a crash would take away is no body. Where the journal is on the cache's own
+ * device, the commit that makes the name permanent comes behind the data that is out and behind
+ * what maps it, and flushes the device; elsewhere, and where data goes through the journal, fsync.
+ */
+static int izo_body_write_out(const struct izo_step *step, struct file *file)
+{
+	journal_t *journal = step->batch->log->journal;
+	struct file *lower = izo_lower_file(file);
+	int err;
+
+	if (!journal || journal->j_fs_dev != journal->j_dev ||
+	    jbd2_has_feature_async_commit(journal))
+		return vfs_fsync(file, 0);
+	err = file_write_and_wait_range(lower, 0, LLONG_MAX);
+	if (err || !mapping_tagged(lower->f_mapping, PAGECACHE_TAG_DIRTY))
+		return err;
+	return vfs_fsync(file, 0);
+}
+
 static struct izo_body *izo_body_get(struct izo_step *step, int *err)
 {
 	const struct izo_reint_op *op = step->op;
@@ -139,8 +159,7 @@ static struct izo_body *izo_body_get(struct izo_step *step, int *err)
 	*err = IZO_REINT_REFUSED;
 	if (b->file && izo_is_body(step, b->file)) {
 		b->new = file_inode(b->file);
-		/* a name for what a crash would take away is no body */
-		*err = vfs_fsync(b->file, 0);
+		*err = izo_body_write_out(step, b->file);
 		if (!*err)
 			*err = izo_body_find_dirs(b);
 	}
