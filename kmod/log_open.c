@@ -97,7 +97,18 @@ static void izo_log_unmake(struct izo_log *log)
 {
 	izo_area_remove(log, IZO_FIRST_NAME);
 	izo_area_remove(log, IZO_LML_NAME);
-	izo_area_remove(log, IZO_RCVD_NAME);
+}
+
+/* What was applied of other logs is in the tree, whatever becomes of ours; a clone begins so. */
+static int izo_log_make_rcvd(struct izo_log *log)
+{
+	u32 bytes = IZO_RCVD_COPIES * max(log->block_size, IZO_RCVD_LEAST);
+
+	if (!izo_area_get(log, &log->rcvd, IZO_RCVD_NAME, bytes)) {
+		izo_area_put(log, &log->rcvd);
+		return 0;
+	}
+	return izo_area_make(log, IZO_RCVD_NAME, bytes, NULL, 0);
 }
 
 /* A new life of the log: sizes by the cache's, the first segment, and the control block last. */
@@ -138,9 +149,7 @@ static int izo_log_begin_epoch(struct izo_log *log, u64 cache_bytes)
 				    izo_part(cache_bytes, IZO_LML_PART, IZO_LML_LEAST,
 					     IZO_LML_MOST), NULL, 0);
 	if (!err)
-		err = izo_area_make(log, IZO_RCVD_NAME,
-				    IZO_RCVD_COPIES * max(log->block_size, IZO_RCVD_LEAST),
-				    NULL, 0);
+		err = izo_log_make_rcvd(log);
 	if (!err)
 		err = izo_area_make(log, IZO_CONTROL_NAME, log->block_size, &c, sizeof(c));
 	if (err)

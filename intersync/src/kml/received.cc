@@ -3,6 +3,9 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstring>
+#include <stdexcept>
+#include <string>
 
 #include "kml/wire.h"
 
@@ -57,6 +60,31 @@ DecodedReceived decode_received(Bytes bytes) {
     }
   }
   return std::move(newest.slots);
+}
+
+std::vector<std::byte> encode_received(std::span<const ReceivedSlot> slots,
+                                       std::size_t copy_bytes) {
+  if (slots.size() * sizeof(izo_rcvd_slot) > copy_bytes) {
+    throw std::length_error("positions of " + std::to_string(slots.size()) + " peers");
+  }
+  std::vector<std::byte> out(copy_bytes * IZO_RCVD_COPIES);
+  std::size_t at = 0;
+  for (const ReceivedSlot& slot : slots) {
+    izo_rcvd_slot raw{};
+    raw.magic = little(std::uint32_t{IZO_RCVD_MAGIC});
+    std::copy(slot.replica.begin(), slot.replica.end(), std::begin(raw.replica));
+    raw.epoch = little(slot.epoch);
+    raw.recno = little(slot.recno);
+    raw.offset = little(slot.offset);
+    raw.serial = little(std::uint64_t{1});
+    raw.outcome = little(slot.outcome);
+    raw.flags = little(slot.flags);
+    raw.crc =
+        little(crc32c_without(std::as_bytes(std::span(&raw, 1)), offsetof(izo_rcvd_slot, crc)));
+    std::memcpy(&out[at], &raw, sizeof(raw));
+    at += sizeof(raw);
+  }
+  return out;
 }
 
 }  // namespace izo::kml

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstring>
+#include <stdexcept>
 
 #include "kml/wire.h"
 
@@ -78,6 +79,22 @@ TEST(Received, AnotherLengthIsNoSuchFile) {
   EXPECT_TRUE(std::holds_alternative<Corrupt>(decode_received({})));
   const std::vector<std::byte> odd(kCopy * IZO_RCVD_COPIES + 1);
   EXPECT_TRUE(std::holds_alternative<Corrupt>(decode_received(odd)));
+}
+
+TEST(Received, WhatIsEncodedIsThere) {
+  const std::vector<ReceivedSlot> slots{{.replica = {1},
+                                         .epoch = 7,
+                                         .recno = 101,
+                                         .offset = 4096,
+                                         .outcome = 257,
+                                         .flags = IZO_RCVD_UPSTREAM},
+                                        {.replica = {2}, .epoch = 8, .recno = 1, .offset = 8}};
+  const std::vector<std::byte> file = encode_received(slots, kCopy);
+  EXPECT_EQ(file.size(), kCopy * IZO_RCVD_COPIES);
+  EXPECT_EQ(decoded(file), slots);
+  EXPECT_EQ(encode_received({}, kCopy), empty_file());
+  const std::vector<ReceivedSlot> many(kCopy / sizeof(izo_rcvd_slot) + 1);
+  EXPECT_THROW(encode_received(many, kCopy), std::length_error);
 }
 
 }  // namespace

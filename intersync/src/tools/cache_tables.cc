@@ -10,6 +10,9 @@
 #include <set>
 #include <string_view>
 
+#include "kml/received.h"
+#include "tools/cache_log.h"
+
 namespace izo::tools {
 namespace {
 
@@ -20,6 +23,10 @@ using ext::Inode;
 constexpr const char* kFolder = ".intermezzo";
 constexpr const char* kReplicas = "replicas";
 constexpr const char* kBase = "base";
+constexpr const char* kLog = "kml";
+constexpr const char* kReceived = "last_rcvd";
+/// Bytes of a copy of the positions, as kmod/log_open.c has it, unless blocks are larger.
+constexpr std::size_t kReceivedLeast = 4096;
 constexpr const char* kFidXattr = "trusted.izo";
 constexpr std::size_t kNameMax = INTERMEZZO_FILESET_MAX;
 constexpr std::size_t kReplicasMax = 0xffff;
@@ -89,7 +96,7 @@ void write_replicas(Image& image, const Fileset& fileset, const kml::Replicas& r
 }
 
 bool is_log(std::string_view name) {
-  return name == "kml" || name.starts_with("kml.") || name == "lml" || name == "last_rcvd";
+  return name == kLog || name.starts_with("kml.") || name == "lml" || name == kReceived;
 }
 
 /// The objects that are the kernel's own: they have no FIDs.
@@ -135,6 +142,41 @@ kml::Base base_of_copy(const Image& image, const Fileset& fileset, std::uint16_t
     out[inode.number] = entry;
   });
   return out;
+}
+
+/// How far the copy has the origin's log. Empty if that cannot be told, or the origin is a client:
+/// what it has changed its server may not have. Then the server's log from its beginning tells what
+/// the copy must be.
+std::vector<kml::ReceivedSlot> position_of_copy(const Image& image, const Fileset& fileset,
+                                                const kml::Replicas& replicas) {
+  const auto read = [&](const std::string& name) -> std::optional<std::vector<std::byte>> {
+    const std::optional<Inode> inode = image.lookup(fileset.inode, name);
+    return inode ? std::optional(image.read(*inode)) : std::nullopt;
+  };
+  const kml::DecodedReceived decoded =
+      kml::decode_received(read(kReceived).value_or(std::vector<std::byte>()));
+  if (const auto* slots = std::get_if<std::vector<kml::ReceivedSlot>>(&decoded)) {
+    for (const kml::ReceivedSlot& slot : *slots) {
+      if ((slot.flags & IZO_RCVD_UPSTREAM) != 0) {
+        return {};
+      }
+    }
+  }
+  if (!read(kLog)) {
+    return {};
+  }
+  try {
+    CacheLog log(where(fileset, kLog), read, "");
+    const kml::Position end = end_of(log);
+    return {{.replica = replicas.members.at(replicas.self - std::size_t{1}),
+             .epoch = end.epoch,
+             .recno = end.recno - 1,
+             .offset = end.offset,
+             .outcome = 0,
+             .flags = IZO_RCVD_UPSTREAM}};
+  } catch (const Damaged&) {
+    return {};
+  }
 }
 
 }  // namespace
@@ -198,9 +240,16 @@ Identity clone(Image& image) {
   }
   const kml::Base base = base_of_copy(image, *fileset, replicas->self);
   const std::vector<std::byte> bytes = kml::encode(base);
+  const std::vector<kml::ReceivedSlot> position = position_of_copy(image, *fileset, *replicas);
+  std::vector<std::byte> received;
+  if (!position.empty()) {
+    received =
+        kml::encode_received(position, std::max<std::size_t>(image.block_size(), kReceivedLeast));
+  }
   // What the origin's logs give back is for the clone's.
-  if (bytes.size() / image.block_size() + 8 > image.free_blocks()) {
-    throw Error("there is no room for a table of " + std::to_string(bytes.size()) +
+  if ((bytes.size() + received.size()) / image.block_size() + 8 > image.free_blocks()) {
+    throw Error("there is no room for a table of " +
+                std::to_string(bytes.size() + received.size()) +
                 " bytes; make some on the origin and copy it again");
   }
   for (const std::string& name : image.names(fileset->inode)) {
@@ -209,6 +258,9 @@ Identity clone(Image& image) {
     }
   }
   image.write(fileset->inode, kBase, bytes);
+  if (!received.empty()) {
+    image.write(fileset->inode, kReceived, received);
+  }
   replicas->members.push_back(random_uuid());
   replicas->self = static_cast<std::uint16_t>(replicas->members.size());
   write_replicas(image, *fileset, *replicas);

@@ -168,6 +168,31 @@ std::string choose_fileset(const std::vector<std::string>& names, const std::str
   return names.front();
 }
 
+kml::Position end_of(LogSource& log) {
+  const kml::Header header = log.header();
+  kml::StreamReader reader(
+      kml::Position{.epoch = header.epoch, .offset = header.first, .recno = header.first_recno});
+  std::vector<std::byte> buffer(std::size_t{1} << 16);
+  for (;;) {
+    const kml::StreamReader::Next next = reader.next();
+    const std::uint64_t offset = reader.position().offset;
+    if (std::holds_alternative<kml::Record>(next)) {
+      continue;
+    }
+    const auto* corrupt = std::get_if<kml::Corrupt>(&next);
+    const std::size_t count =
+        corrupt == nullptr ? log.read(offset + reader.waiting(), buffer).value_or(0) : 0;
+    if (count != 0) {
+      reader.feed(std::span(buffer).first(count));
+    } else if ((corrupt == nullptr && reader.waiting() == 0) || log.may_end_at(offset)) {
+      return reader.position();
+    } else {
+      throw Damaged("the log at offset " + std::to_string(offset) + ": " +
+                    (corrupt != nullptr ? corrupt->what : "it is cut off"));
+    }
+  }
+}
+
 std::unique_ptr<LogSource> open_log(const std::string& path, const std::string& fileset) {
   if (path == "-") {
     return std::make_unique<CopiedLog>("standard input", UniqueFd(dup(STDIN_FILENO)));

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "kml/record.h"
+#include "kml/stream_reader.h"
 
 namespace izo::tools {
 
@@ -41,6 +42,10 @@ class LogSource {
   /// What a reader should know beside the records, in one line; empty if nothing.
   [[nodiscard]] virtual std::string warning() const;
 };
+
+/// Where the log ends: what would come there has the position's number. Throws Damaged if what
+/// stands before is none.
+kml::Position end_of(LogSource& log);
 
 /// Opens a log. `path`: a mount point (`fileset`: which; empty: the only one), a log's file, "-"
 /// for a copy on standard input, or a directory or an image that holds a cache.

@@ -197,6 +197,31 @@ def test_copied_disk(disk: str, second_disk: str) -> None:
 
 
 @intermezzo_only
+def test_copied_disk_knows_of_when(disk: str, second_disk: str) -> None:
+    """mkizofs --clone notes how far the copy has the server's log: what is changed on it has seen that, from
+    the first write on, so that it is no conflict with what was there before."""
+    loopback_up()
+    make_ext4(disk)
+    with mounted(disk, OPTIONS) as root:
+        User(root, 600).run(300)
+        for name in ("here", "there"):
+            Path(root, name).write_text("both", encoding="ascii")
+    run("dd", f"if={disk}", f"of={second_disk}", "bs=1M", "status=none")
+    run(f"{os.environ['IZO_TOOLS']}/src/tools/mkizofs", "--clone", second_disk)
+    with mounted(disk, OPTIONS) as root, mounted(second_disk, OPTIONS) as copy:
+        for number in range(100):
+            Path(root, f"later-{number}").write_text("later", encoding="ascii")
+        for name, side in (("there", root), ("here", copy)):
+            Path(side, name).write_text(name, encoding="ascii")
+        with Intersync(root) as server, Intersync(copy, server="127.0.0.1") as client:
+            converge(root, copy, server, client)
+            equal([Path(copy, name).read_text(encoding="ascii") for name in ("here", "there")],
+                  ["here", "there"], "the texts")
+            equal([name for name in os.listdir(root) if "here.conflict-" in name], [], "conflict copies")
+            equal([client.stop(), server.stop()], [0, 0], "exit codes after SIGTERM")
+
+
+@intermezzo_only
 def test_two_clients(disk: str, second_disk: str, third_disk: str) -> None:
     """What one client changes comes to the other through the server."""
     make_ext4(third_disk, "-b", "1024")
