@@ -24,9 +24,9 @@ std::string uuid(const __u8 (&bytes)[16]) {
   return kml::to_string(out);
 }
 
-std::string epoch(const izo_kml_info& log) {
+std::string hex(std::uint64_t number) {
   std::array<char, 32> text{};
-  std::snprintf(text.data(), text.size(), "0x%016" PRIx64, std::uint64_t{log.epoch});
+  std::snprintf(text.data(), text.size(), "0x%016" PRIx64, number);
   return text.data();
 }
 
@@ -50,7 +50,7 @@ void add_switch(std::string& out, const char* name, const std::optional<bool>& v
 std::string log_text(const izo_kml_info& log) {
   std::string out = "  fileset     " + uuid(log.fileset) + "\n  replica     " +
                     std::to_string(log.self) + ", " + uuid(log.replica) + "\n  epoch       " +
-                    epoch(log) + "\n  records     ";
+                    hex(log.epoch) + "\n  records     ";
   out += log.end_recno < log.first_recno
              ? "none since " + std::to_string(log.first_recno)
              : std::to_string(log.first_recno) + " to " + std::to_string(log.end_recno);
@@ -71,7 +71,7 @@ Json log_json(const izo_kml_info& log) {
   return {{"fileset_uuid", uuid(log.fileset)},
           {"replica", log.self},
           {"replica_uuid", uuid(log.replica)},
-          {"epoch", epoch(log)},
+          {"epoch", hex(log.epoch)},
           {"first", log.first},
           {"first_recno", log.first_recno},
           {"committed", log.committed},
@@ -83,6 +83,24 @@ Json log_json(const izo_kml_info& log) {
           {"journaled", has(log, IZO_INFO_JOURNALED)},
           {"overflow", has(log, IZO_KML_H_OVERFLOW)},
           {"failed", has(log, IZO_INFO_FAILED)}};
+}
+
+bool has(const kml::ReceivedSlot& peer, std::uint32_t flag) {
+  return (peer.flags & flag) != 0;
+}
+
+std::string peer_text(const kml::ReceivedSlot& peer) {
+  return "  peer        " + kml::to_string(peer.replica) + ", its log " + hex(peer.epoch) +
+         " is applied up to record " + std::to_string(peer.recno) +
+         (has(peer, IZO_RCVD_UPSTREAM) ? ", our server\n" : "\n");
+}
+
+Json peer_json(const kml::ReceivedSlot& peer) {
+  return {{"replica_uuid", kml::to_string(peer.replica)},
+          {"epoch", hex(peer.epoch)},
+          {"recno", peer.recno},
+          {"offset", peer.offset},
+          {"upstream", has(peer, IZO_RCVD_UPSTREAM)}};
 }
 
 template <typename T>
@@ -135,6 +153,9 @@ std::string to_text(const FilesetStatus& status) {
   } else if (mount.read_only) {
     out += "  log         not open until the first read-write mount\n";
   }
+  for (const kml::ReceivedSlot& peer : status.peers) {
+    out += peer_text(peer);
+  }
   for (const std::string& trouble : troubles(status)) {
     out += "  TROUBLE     " + trouble + '\n';
   }
@@ -154,6 +175,10 @@ Json to_json(const FilesetStatus& status) {
               {"no_filter", or_null(status.no_filter)},
               {"no_journal", or_null(status.no_journal)},
               {"log", status.log ? log_json(*status.log) : Json()}};
+  out["peers"] = Json::array();
+  for (const kml::ReceivedSlot& peer : status.peers) {
+    out["peers"].push_back(peer_json(peer));
+  }
   if (!status.unknown.empty()) {
     out["unknown"] = status.unknown;
   }

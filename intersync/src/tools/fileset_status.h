@@ -9,15 +9,17 @@
 #include <string>
 #include <vector>
 
+#include "kml/received.h"
 #include "tools/mount_table.h"
 
 namespace izo::tools {
 
 struct FilesetStatus {
   Mount mount;
-  std::optional<izo_kml_info> log;  ///< nullopt: it has none open.
-  std::string unknown;              ///< Why it could not be asked for its log; empty: it was.
-  std::optional<bool> no_filter;    ///< Of its channel; nullopt: not known.
+  std::optional<izo_kml_info> log;       ///< nullopt: it has none open.
+  std::vector<kml::ReceivedSlot> peers;  ///< How far their logs have been applied.
+  std::string unknown;                   ///< Why it could not be asked for its log; empty: it was.
+  std::optional<bool> no_filter;         ///< Of its channel; nullopt: not known.
   std::optional<bool> no_journal;
 };
 

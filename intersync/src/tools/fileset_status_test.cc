@@ -34,6 +34,8 @@ FilesetStatus mounted() {
                     .cache_type = "ext4",
                     .channel = 3},
           .log = log,
+          .peers = {},
+          .unknown = {},
           .no_filter = false,
           .no_journal = true};
 }
@@ -58,8 +60,32 @@ TEST(FilesetStatus, OfAFilesetThatIsWell) {
             R"("replica_uuid":"33000000-0000-0000-0000-000000000000","epoch":"0x1122334455667788",)"
             R"("first":120,"first_recno":1,"committed":4096,"end":5000,"end_recno":17,)"
             R"("capacity":3145728,"limit":536870912,"dirty":2,"journaled":true,"overflow":false,)"
-            R"("failed":false},"troubles":[]})");
+            R"("failed":false},"peers":[],"troubles":[]})");
   EXPECT_TRUE(troubles(mounted()).empty());
+}
+
+TEST(FilesetStatus, SaysHowFarPeersLogsAreApplied) {
+  FilesetStatus status = mounted();
+  status.peers = {
+      {.replica = {0x44}, .epoch = 0x99, .recno = 7, .offset = 8, .outcome = 0, .flags = 0},
+      {.replica = {0x55},
+       .epoch = 0x1000000000000000,
+       .recno = 300,
+       .offset = 4096,
+       .outcome = 0,
+       .flags = IZO_RCVD_UPSTREAM}};
+  EXPECT_NE(to_text(status).find(
+                "  peer        44000000-0000-0000-0000-000000000000, its log 0x0000000000000099 is "
+                "applied up to record 7\n"
+                "  peer        55000000-0000-0000-0000-000000000000, its log 0x1000000000000000 "
+                "is applied up to record 300, our server\n"),
+            std::string::npos)
+      << to_text(status);
+  EXPECT_EQ(to_json(status)["peers"].dump(),
+            R"([{"replica_uuid":"44000000-0000-0000-0000-000000000000",)"
+            R"("epoch":"0x0000000000000099","recno":7,"offset":8,"upstream":false},)"
+            R"({"replica_uuid":"55000000-0000-0000-0000-000000000000",)"
+            R"("epoch":"0x1000000000000000","recno":300,"offset":4096,"upstream":true}])");
 }
 
 TEST(FilesetStatus, OverflowAndFailureAreTroubles) {

@@ -4,6 +4,7 @@
 #include <getopt.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -54,7 +55,22 @@ std::optional<bool> setting(unsigned channel, const std::string& name) {
   return file >> value ? std::optional(value != 0) : std::nullopt;
 }
 
-/// Fills in `log`, or why there is none.
+std::vector<kml::ReceivedSlot> peers_in(int root, const std::string& fileset) {
+  const std::string path = INTERMEZZO_DIR "/" + fileset + "/last_rcvd";
+  const UniqueFd file(openat(root, path.c_str(), O_RDONLY | O_CLOEXEC));
+  struct stat seen{};
+  if (!file || fstat(file.get(), &seen) != 0) {
+    return {};
+  }
+  std::vector<std::byte> bytes(static_cast<std::size_t>(seen.st_size));
+  const ssize_t got = pread(file.get(), bytes.data(), bytes.size(), 0);
+  bytes.resize(static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
+  kml::DecodedReceived decoded = kml::decode_received(bytes);
+  auto* slots = std::get_if<std::vector<kml::ReceivedSlot>>(&decoded);
+  return slots != nullptr ? std::move(*slots) : std::vector<kml::ReceivedSlot>();
+}
+
+/// Fills in `log` and `peers`, or why there is none.
 void ask(FilesetStatus& status) {
   const auto not_known = [&](int error) {
     status.unknown = error == EACCES || error == EPERM ? "only root (CAP_SYS_ADMIN) may ask"
@@ -77,6 +93,7 @@ void ask(FilesetStatus& status) {
   const UniqueFd kml(openat(root.get(), path.c_str(), O_RDONLY | O_CLOEXEC));
   if (kml) {
     status.log = MountedLog::ask(kml.get());
+    status.peers = peers_in(root.get(), *status.mount.fileset);
   } else if (errno != ENOENT) {
     not_known(errno);
   }
