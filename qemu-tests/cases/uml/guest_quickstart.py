@@ -113,3 +113,28 @@ def test_on_a_larger_disk(second_disk: str) -> None:
     """1 GiB."""
     with scratch_var():
         quick_start(second_disk)
+
+
+@intermezzo_only
+def test_fstab(disk: str) -> None:
+    """Both forms of a line: a file behind a loop device whose mtp= is not where it is mounted, and a disk."""
+    text = page().split("\n## /etc/fstab\n")[1].split("\n## ")[0]
+    tools = f"{os.environ['IZO_TOOLS']}/src/tools"
+    for command in re.findall(r"`((?:truncate|mkizofs) [^`]*)`", text):
+        run("sh", "-c", f"PATH={tools}:$PATH; {command}")
+    run("mke2fs", "-q", "-j", "-F", disk)
+    lines = commands(page(), "/etc/fstab")
+    equal([line.split()[0] for line in lines], ["/tmp/cache", "/dev/sdb2"], "the page's lines")
+    os.mkdir("/tmp/izo0")
+    for line, mtp, device in zip(lines, ("/mnt/izo0", "/izo0"), ("/dev/loop", disk)):
+        line = line.replace("  /izo0  ", "  /tmp/izo0  ").replace("/dev/sdb2", disk)
+        Path("/tmp/fstab").write_text(f"{line}\n", encoding="ascii")
+        run("mount", "--fstab=/tmp/fstab", "/tmp/izo0")
+        last = Path("/proc/mounts").read_text(encoding="ascii").splitlines()[-1]
+        source, _, fstype, words = last.split()[:4]
+        equal((source.rstrip("0123456789"), fstype), (device, "intermezzo"), "what is mounted")
+        equal({"fileset=fsetname", f"mtp={mtp}"} - set(words.split(",")), set(), words)
+        Path("/tmp/izo0/file").write_text(line, encoding="ascii")
+        run("umount", "/tmp/izo0")
+    check_ext(disk)
+    check_ext("/tmp/cache")
