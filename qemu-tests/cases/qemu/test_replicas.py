@@ -77,6 +77,11 @@ def test_of_a_conflict_the_servers_version_has_the_name_and_a_copy_is_kept(outco
 
 
 @boots(TWO_ROOTS)
+def test_an_idle_root_writes_no_records(outcome: Outcome) -> None:
+    _require_of_both(outcome, "no record in 10 s of an idle root with -debug 31")
+
+
+@boots(TWO_ROOTS)
 def test_both_trees_are_the_same_in_the_end(outcome: Outcome) -> None:
     _require_of_both(outcome, "both are the same")
     print(", ".join(f"{role}: {outcome.fact(f'{role}: both are the same')} s" for role in replicas.ROLES))

@@ -66,6 +66,13 @@ same_as_the_other() {
     has_text "/var/lib/izo-manifest-$OTHER" "$mine"
 }
 
+# Nothing that the daemon says of itself, with all that it can say, or does, is a change.
+is_idle() {
+    before=$(stat -c %s /.intermezzo/rootset/kml)
+    sleep 10
+    [ "$(stat -c %s /.intermezzo/rootset/kml)" = "$before" ]
+}
+
 server() {
     await $LIMIT 'what the client wrote before intersync ran is here' test -s /srv/written-before-intersync-by-client
     printf 'from the server\n' > /srv/from-server
@@ -84,6 +91,7 @@ server() {
     await $LIMIT 'both are the same' same_as_the_other
     printf 'yes\n' > /var/lib/izo-manifest-seen-server
     await $LIMIT 'the client has seen that' has_text /var/lib/izo-manifest-seen-client 'yes'
+    await $LIMIT 'no record in 10 s of an idle root with -debug 31' is_idle
 }
 
 client() {
@@ -103,6 +111,7 @@ client() {
     await $LIMIT 'both are the same' same_as_the_other
     await $LIMIT 'the server says so too' has_text /var/lib/izo-manifest-seen-server 'yes'
     printf 'yes\n' > /var/lib/izo-manifest-seen-client
+    await $LIMIT 'no record in 10 s of an idle root with -debug 31' is_idle
     await $LIMIT 'the server has gone' server_is_out_of_reach
 }
 
