@@ -218,7 +218,7 @@ def test_full_disk(ext4, tmp_path):
     (("--fileset=a/b", "a"), "letters, digits"), (("--fileset=", "a"), "1 to 64 bytes"),
     (("--fileset=" + "n" * 65, "a"), "1 to 64 bytes"),
     (("--fileset-uuid=1", "a"), "no UUID"), (("--clone", "--mkfs", "a"), "--clone takes the fileset"),
-    (("--force", "a"), "--force goes with --mkfs"),
+    (("--force", "a"), "--force goes with --mkfs"), (("--of-server", "a"), "--of-server goes with --clone"),
 ])
 def test_wrong_usage(words, message):
     assert message in mkizofs(*words, code=2)

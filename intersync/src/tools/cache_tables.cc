@@ -226,7 +226,7 @@ Identity mark(Image& image, const std::string& fileset, const std::optional<kml:
   return made;
 }
 
-Identity clone(Image& image) {
+Identity clone(Image& image, bool of_server) {
   const std::optional<Fileset> fileset = find_fileset(image);
   std::optional<kml::Replicas> replicas;
   if (fileset && fileset->inode != 0) {
@@ -240,7 +240,9 @@ Identity clone(Image& image) {
   }
   const kml::Base base = base_of_copy(image, *fileset, replicas->self);
   const std::vector<std::byte> bytes = kml::encode(base);
-  const std::vector<kml::ReceivedSlot> position = position_of_copy(image, *fileset, *replicas);
+  // To any other server the clone's changes would say that they had seen what they have not.
+  const std::vector<kml::ReceivedSlot> position =
+      of_server ? position_of_copy(image, *fileset, *replicas) : std::vector<kml::ReceivedSlot>();
   std::vector<std::byte> received;
   if (!position.empty()) {
     received =

@@ -27,9 +27,10 @@ std::optional<std::string> unfit_as_name(const std::string& fileset);
 Identity mark(ext::Image& image, const std::string& fileset, const std::optional<kml::Uuid>& uuid);
 
 /// Gives a byte copy of a replica's cache an identity of its own: one more replica, which is this
-/// one. What it came with keeps its FIDs (`base`), and of a server's copy it is noted up to where
-/// it has the server's log (`last_rcvd`); the origin's log is removed, and the kernel begins a new
-/// one at the first read-write mount. Throws ext::Error.
-Identity clone(ext::Image& image);
+/// one. What it came with keeps its FIDs (`base`); the origin's log is removed, and the kernel
+/// begins a new one at the first read-write mount. `of_server`: the origin is the server that the
+/// clone will be a client of, and it is noted up to where it has that log (`last_rcvd`). Throws
+/// ext::Error.
+Identity clone(ext::Image& image, bool of_server);
 
 }  // namespace izo::tools

@@ -32,6 +32,7 @@ constexpr const char* kHelp =
     "  --mkfs               make an ext4 first\n"
     "  --force              with --mkfs: whatever is there is lost\n"
     "  --clone              DEVICE is a byte copy of a replica's cache: make it another replica\n"
+    "  --of-server          with --clone: that replica is the server it will be a client of\n"
     "  --json               say what was done as a JSON object\n"
     "  --quiet              say nothing\n"
     "  --help, --version\n"
@@ -45,6 +46,7 @@ struct Options {
   bool mkfs = false;
   bool force = false;
   bool clone = false;
+  bool of_server = false;
   bool json = false;
   bool quiet = false;
 };
@@ -56,12 +58,24 @@ int wrong_usage(const std::string& what) {
 
 /// Fills in `options`; an exit code if the program ends here.
 std::optional<int> parse(int argc, char** argv, Options& options) {
-  enum { kFileset = 1, kUuid, kMkfs, kForce, kClone, kJson, kQuiet, kHelpAsked, kVersion };
+  enum {
+    kFileset = 1,
+    kUuid,
+    kMkfs,
+    kForce,
+    kClone,
+    kOfServer,
+    kJson,
+    kQuiet,
+    kHelpAsked,
+    kVersion
+  };
   constexpr option kLong[] = {{"fileset", required_argument, nullptr, kFileset},
                               {"fileset-uuid", required_argument, nullptr, kUuid},
                               {"mkfs", no_argument, nullptr, kMkfs},
                               {"force", no_argument, nullptr, kForce},
                               {"clone", no_argument, nullptr, kClone},
+                              {"of-server", no_argument, nullptr, kOfServer},
                               {"json", no_argument, nullptr, kJson},
                               {"quiet", no_argument, nullptr, kQuiet},
                               {"help", no_argument, nullptr, kHelpAsked},
@@ -92,6 +106,9 @@ std::optional<int> parse(int argc, char** argv, Options& options) {
       case kClone:
         options.clone = true;
         break;
+      case kOfServer:
+        options.of_server = true;
+        break;
       case kJson:
         options.json = true;
         break;
@@ -113,6 +130,9 @@ std::optional<int> parse(int argc, char** argv, Options& options) {
     return wrong_usage(optind == argc ? "DEVICE is missing" : "there is more than one DEVICE");
   }
   options.device = argv[optind];
+  if (options.of_server && !options.clone) {
+    return wrong_usage("--of-server goes with --clone");
+  }
   if (options.clone && (options.mkfs || named || options.uuid)) {
     return wrong_usage("--clone takes the fileset from the copy, and no other option about it");
   }
@@ -164,7 +184,7 @@ Identity clone(const Options& options) {
   bool quota = false;
   {
     Image image(options.device, Image::Access::kWrite);
-    identity = izo::tools::clone(image);
+    identity = izo::tools::clone(image, options.of_server);
     quota = image.has_quota();
     image.close();
   }

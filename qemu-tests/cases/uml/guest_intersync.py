@@ -198,8 +198,8 @@ def test_copied_disk(disk: str, second_disk: str) -> None:
 
 @intermezzo_only
 def test_copied_disk_knows_of_when(disk: str, second_disk: str) -> None:
-    """mkizofs --clone notes how far the copy has the server's log: what is changed on it has seen that, from
-    the first write on, so that it is no conflict with what was there before."""
+    """mkizofs --clone --of-server notes how far the copy has the server's log: what is changed on it has seen
+    that, from the first write on, so that it is no conflict with what was there before."""
     loopback_up()
     make_ext4(disk)
     with mounted(disk, OPTIONS) as root:
@@ -207,7 +207,8 @@ def test_copied_disk_knows_of_when(disk: str, second_disk: str) -> None:
         for name in ("here", "there"):
             Path(root, name).write_text("both", encoding="ascii")
     run("dd", f"if={disk}", f"of={second_disk}", "bs=1M", "status=none")
-    run(f"{os.environ['IZO_TOOLS']}/src/tools/mkizofs", "--clone", second_disk)
+    run(f"{os.environ['IZO_TOOLS']}/src/tools/mkizofs", "--clone", "--of-server",
+        second_disk)
     with mounted(disk, OPTIONS) as root, mounted(second_disk, OPTIONS) as copy:
         for number in range(100):
             Path(root, f"later-{number}").write_text("later", encoding="ascii")

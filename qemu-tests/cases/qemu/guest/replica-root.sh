@@ -66,7 +66,8 @@ same_as_the_other() {
     has_text "/var/lib/izo-manifest-$OTHER" "$mine"
 }
 
-# Nothing that the daemon says of itself, with all that it can say, or does, is a change.
+# Nothing that the daemon says of itself, with all that it can say, or does, is a change. The ten seconds are not a
+# wait for something: nothing must happen in them.
 is_idle() {
     before=$(stat -c %s /.intermezzo/rootset/kml)
     sleep 10
