@@ -722,6 +722,7 @@ static int izo_remote_end(struct izo_ctx *ctx, int err)
 		err2 = izo_record(ctx);
 	if (!err2)
 		err2 = izo_rcvd_store(ctx, &m->next);
+	m->stored = !err2;
 	if (err2)
 		izo_log_fail(ctx->log, "a change and the position of its record came apart", err2);
 	return err2;

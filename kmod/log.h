@@ -121,6 +121,7 @@ struct izo_peer {
  * @forward: it is recorded in our log too
  * @batch: number of the batch, never 0
  * @next: the peer's position once it is applied
+ * @stored: that position is stored, with what was changed
  * @names: of a CLOSE: how many names get the new body
  * @cut: attributes of an object that it makes could not be set
  * @inexact: why an attribute could not be set as the record says: negative errno, or 0
@@ -138,6 +139,7 @@ struct izo_remote {
 	bool forward;
 	u64 batch;
 	struct izo_peer next;
+	bool stored;
 	unsigned int names;
 	bool cut;
 	int inexact;

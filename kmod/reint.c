@@ -47,15 +47,12 @@ bool izo_reint_changed(struct izo_step *step, const struct izo_recent_key *keys,
 }
 
 /**
- * izo_reint_is_stored - has the position moved past the record?
+ * izo_reint_is_stored - was the record applied, and the position moved with it?
  * @step: the operation
  */
 bool izo_reint_is_stored(const struct izo_step *step)
 {
-	const struct izo_peer *to = &step->remote.next;
-	const struct izo_peer *peer = izo_peer_find(step->batch->log, &to->replica);
-
-	return peer && peer->recno == to->recno;
+	return step->remote.stored;
 }
 
 /**
@@ -220,6 +217,29 @@ static const struct izo_reint_op *izo_op_judge(const struct izo_batch *b, u32 at
 	return izo_names_ok(b, op, nr) && izo_refs_fit(op, h) ? op : NULL;
 }
 
+/* Where the peer's log is applied to once the record is; records of its SML leave that as it is. */
+static void izo_step_position(const struct izo_step *step, struct izo_peer *next)
+{
+	const struct izo_batch *b = step->batch;
+	const struct izo_kml_head *h = step->remote.head;
+	const struct izo_peer *peer;
+
+	import_uuid(&next->replica, b->arg.peer);
+	peer = izo_peer_find(b->log, &next->replica);
+	if (b->arg.flags & IZO_REINT_SML) {
+		if (peer)
+			*next = *peer;
+		return;
+	}
+	next->epoch = b->arg.epoch;
+	next->recno = le64_to_cpu(h->recno);
+	next->offset = le64_to_cpu(h->offset) + le32_to_cpu(h->len);
+	next->outcome = step->op->outcome;
+	next->flags = b->arg.flags & IZO_REINT_FORWARD ? 0 : IZO_RCVD_UPSTREAM;
+	if (peer)
+		next->flags |= peer->flags & IZO_RCVD_PARTIAL;
+}
+
 static void izo_step_init(struct izo_step *step, const struct izo_reint_op *op,
 			  struct izo_reint_result *result)
 {
@@ -241,17 +261,10 @@ static void izo_step_init(struct izo_step *step, const struct izo_reint_op *op,
 		.names = op->nnames,
 		.forward = b->arg.flags & IZO_REINT_FORWARD,
 		.batch = b->nr,
-		.next = {
-			.epoch = b->arg.epoch,
-			.recno = le64_to_cpu(h->recno),
-			.offset = le64_to_cpu(h->offset) + le32_to_cpu(h->len),
-			.outcome = op->outcome,
-			.flags = b->arg.flags & IZO_REINT_FORWARD ? 0 : IZO_RCVD_UPSTREAM,
-		},
 	};
 	if (!m->place)
 		m->place = izo_record_find(h, IZO_ITEM_HINT, NULL, &len);
-	import_uuid(&m->next.replica, b->arg.peer);
+	izo_step_position(step, &m->next);
 }
 
 static int izo_step_apply(struct izo_step *step)
@@ -322,6 +335,8 @@ static int izo_step_is_next(const struct izo_step *step)
 		return err;
 	if (peer && peer->epoch != b->arg.epoch)
 		return -ESTALE;
+	if (b->arg.flags & IZO_REINT_SML)
+		return peer && peer->flags & IZO_RCVD_PARTIAL ? 0 : -EINVAL;
 	if (recno <= last)
 		return IZO_REINT_ALREADY;
 	if (recno != last + 1)
@@ -352,7 +367,7 @@ static int izo_step_run(struct izo_step *step)
 		step->result->error = err;
 	if (err)
 		return err < 0 ? IZO_REINT_STOPPED : err;
-	if (!izo_reint_is_stored(step))
+	if (!izo_reint_is_stored(step) && !(b->arg.flags & IZO_REINT_SML))
 		err = izo_store_position(b->log, &step->remote.next);
 	if (step->remote.inexact) {
 		step->result->code = IZO_REINT_INEXACT;
@@ -381,6 +396,18 @@ static int izo_batch_one(struct izo_batch *b, unsigned int nr, u32 *at)
 	return err;
 }
 
+/*
+ * Is the next operation the body of what the last one made? It comes right behind it: an empty file
+ * that nobody comes back to would be taken for what the peer has.
+ */
+static bool izo_batch_is_body_next(const struct izo_batch *b, unsigned int nr, u32 at)
+{
+	const struct izo_reint_op *op = b->ops + at;
+
+	return nr && b->arg.bytes - at >= sizeof(*op) && op->body &&
+	       op->object.kind == IZO_REF_RESULT && op->object.ino == nr - 1;
+}
+
 /* Until something ends the batch; others get a turn between chunks. */
 static int izo_batch_run(struct izo_batch *b, struct file *file)
 {
@@ -398,7 +425,8 @@ static int izo_batch_run(struct izo_batch *b, struct file *file)
 			return -EAGAIN;
 		err = mnt_get_write_access(file->f_path.mnt);
 		if (!err) {
-			while (nr < end && !err) {
+			while (!err && (nr < end || (nr < b->arg.count &&
+						     izo_batch_is_body_next(b, nr, at)))) {
 				err = izo_batch_one(b, nr, &at);
 				if (!err)
 					nr++;
@@ -430,7 +458,9 @@ static int izo_batch_alloc(struct izo_batch *b)
 	const struct izo_reint *arg = &b->arg;
 
 	if (arg->version != IZO_REINT_VERSION || arg->size != sizeof(*arg) || arg->done ||
-	    arg->flags & ~IZO_REINT_FORWARD || !arg->count || arg->count > IZO_REINT_OPS_MAX ||
+	    arg->flags & ~(IZO_REINT_FORWARD | IZO_REINT_SML) ||
+	    arg->flags == (IZO_REINT_FORWARD | IZO_REINT_SML) ||
+	    !arg->count || arg->count > IZO_REINT_OPS_MAX ||
 	    arg->bytes > IZO_REINT_BYTES_MAX || !arg->epoch)
 		return -EINVAL;
 	b->ops = vmemdup_user(u64_to_user_ptr(arg->ops), arg->bytes);
@@ -519,8 +549,11 @@ static int izo_set_position(struct izo_log *log, const struct izo_position *p,
 		.recno = p->recno,
 		.offset = p->offset,
 		.flags = p->flags & IZO_POSITION_UPSTREAM ? IZO_RCVD_UPSTREAM :
-			 peer ? peer->flags : 0,
+			 peer ? peer->flags & IZO_RCVD_UPSTREAM : 0,
 	};
+
+	if (p->flags & IZO_POSITION_PARTIAL)
+		to.flags |= IZO_RCVD_PARTIAL;
 
 	if (peer && peer->epoch == p->epoch && p->recno < peer->recno)
 		return -EINVAL;
@@ -538,7 +571,7 @@ static int izo_reint_position(struct izo_log *log, struct file *file,
 		return -EFAULT;
 	import_uuid(&replica, p.replica);
 	if (p.version != IZO_REINT_VERSION || p.index || uuid_is_null(&replica) ||
-	    p.flags & ~IZO_POSITION_UPSTREAM || (p.flags && !p.epoch) ||
+	    p.flags & ~(IZO_POSITION_UPSTREAM | IZO_POSITION_PARTIAL) || (p.flags && !p.epoch) ||
 	    uuid_equal(&replica, &log->replica))
 		return -EINVAL;
 	/* as a batch: not to wait for a thaw */

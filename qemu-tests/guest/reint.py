@@ -23,7 +23,7 @@ REINT, POSITION = 0xc0487a22, 0xc0307a23
 REF, OP, BATCH = struct.Struct("=IIQQIHH"), struct.Struct("=IIIIiIII"), struct.Struct("=IIIIQIIQ16sQQ")
 RESULT, POSITION_FORM = struct.Struct("=IiQIIQ"), struct.Struct("=HHI16sQQQ")
 NONE, ROOT_REF, HANDLE, OF_RESULT = 0, 1, 2, 3
-SKIP, FORWARD, UPSTREAM = 1, 1, 1
+SKIP, FORWARD, SML, UPSTREAM, PARTIAL = 1, 1, 2, 1, 2
 CODES = {0: "applied", 1: "already", 2: "skipped", 3: "inexact", 16: "exists", 17: "missing", 18: "other",
          19: "type", 20: "not-empty", 21: "mounted", 22: "ancestry", 23: "class", 24: "refused",
          25: "changed", 26: "need-name", 27: "busy", 64: "stopped"}
@@ -158,7 +158,7 @@ def position(root: str, peer: bytes, epoch: int = 0, recno: int = 0, offset: int
         os.close(fd)
 
 
-def submit(root: str, peer: bytes, epoch: int, operations: list[bytes], *, forward: bool = False,
+def submit(root: str, peer: bytes, epoch: int, operations: list[bytes], *, flags: int = 0,
            decided: int = 0, count: int | None = None) -> list[Result]:
     """One batch; the results of what was done, and of what ended it."""
     count = len(operations) if count is None else count
@@ -167,7 +167,7 @@ def submit(root: str, peer: bytes, epoch: int, operations: list[bytes], *, forwa
     results = ctypes.create_string_buffer(max(1, count) * RESULT.size)
     fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        answer = ioctl(fd, REINT, BATCH.pack(1, BATCH.size, FORWARD if forward else 0, count,
+        answer = ioctl(fd, REINT, BATCH.pack(1, BATCH.size, flags, count,
                                              ctypes.addressof(ops), len(data), 0, ctypes.addressof(results),
                                              peer, epoch, decided))
     finally:
@@ -182,7 +182,8 @@ class Replica:
     """A mount that applies another's log."""
 
     def __init__(self, root: str, peer_root: str, *, forward: bool = False) -> None:
-        self.root, self.peer_root, self.forward = root, peer_root, forward
+        self.root, self.peer_root = root, peer_root
+        self.flags = FORWARD if forward else 0
         self.own_index = Log.of_mount(root).self_index
         peer = Log.of_mount(peer_root)
         self.peer = peer.replica
@@ -315,7 +316,7 @@ class Replica:
             self.note_names(record)
         if decided is None:
             decided = Log.of_mount(self.root).end_of_committed
-        results = submit(self.root, self.peer, epoch, operations, forward=self.forward, decided=decided)
+        results = submit(self.root, self.peer, epoch, operations, flags=self.flags, decided=decided)
         while self.bodies:
             os.close(self.bodies.pop())
         for (record, _), result in zip(records, results):

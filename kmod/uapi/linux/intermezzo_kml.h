@@ -398,6 +398,7 @@ struct izo_rcvd_slot {
 #define IZO_RCVD_MAGIC		0x44564352	/* "RCVD" */
 #define IZO_RCVD_COPIES		8		/* written in turn */
 #define IZO_RCVD_UPSTREAM	0x0001		/* what is applied is not recorded in our log */
+#define IZO_RCVD_PARTIAL	0x0002		/* IZO_POSITION_PARTIAL */
 
 /* The replicas that FIDs speak of; entry K has index K + 1. */
 struct izo_replicas {

@@ -121,6 +121,7 @@ struct izo_reint_result {
 };
 
 #define IZO_REINT_FORWARD	0x0001	/* others learn of it from here: record it in our log */
+#define IZO_REINT_SML		0x0002	/* they make what the peer's tree has: PARTIAL only */
 
 #define IZO_REINT_OPS_MAX	1024
 #define IZO_REINT_BYTES_MAX	(4 << 20)
@@ -129,7 +130,7 @@ struct izo_reint_result {
  * struct izo_reint - a batch, for IZO_IOC_REINT
  * @version: IZO_REINT_VERSION
  * @size: of this structure
- * @flags: IZO_REINT_FORWARD
+ * @flags: IZO_REINT_FORWARD or IZO_REINT_SML, or 0
  * @count: operations, at most IZO_REINT_OPS_MAX
  * @ops: address of the operations, one behind the other
  * @bytes: of all operations, at most IZO_REINT_BYTES_MAX
@@ -141,7 +142,8 @@ struct izo_reint_result {
  *
  * Records of a log come one after the other: the first is number 1, or follows what
  * IZO_IOC_REINT_POSITION has set, which must have made the peer known in any case. One that was
- * applied before is passed over.
+ * applied before is passed over. Those of an SML have no turn: any numbers, in any order, and the
+ * position stays. One that comes twice is applied, or does not fit, twice.
  */
 struct izo_reint {
 	__u32 version;
@@ -159,6 +161,8 @@ struct izo_reint {
 
 /* The peer is our server: changes made here have seen its log up to there from now on. */
 #define IZO_POSITION_UPSTREAM	0x0001
+/* Not all of what was in the peer's tree there is here: it is being copied. */
+#define IZO_POSITION_PARTIAL	0x0002
 
 /*
  * struct izo_position - how far a peer's log has been applied here
@@ -173,6 +177,9 @@ struct izo_reint {
  * IZO_IOC_REINT_POSITION sets it, for a replica that begins with a copy of the peer's tree, and for
  * a new life of the peer's log; it never goes back in the same one. With @epoch 0 nothing is set
  * but the peer's index, for records of it that others forward.
+ *
+ * PARTIAL stays until the position is set without it, whatever is applied meanwhile. As long as it
+ * is there the peer's SML may be applied too: IZO_REINT_SML.
  */
 struct izo_position {
 	__u16 version;

@@ -19,8 +19,8 @@ from guest.disks import (check_ext, copy_as_after_a_crash, debugfs_write, fill, 
 from guest.expect import as_user, equal, expect_errno, intermezzo_only
 from guest.kml import Log, Record, reseal
 from guest.mounting import mount_old, umount
-from guest.reint import (OBJECT_AT, Operation, Replica, Result, item_at, position, raw_records, submit,
-                         with_fid, with_xattr)
+from guest.reint import (FORWARD, OBJECT_AT, PARTIAL, SML, UPSTREAM, Operation, Replica, Result, item_at,
+                         position, raw_records, submit, with_fid, with_xattr)
 from guest.reint_pair import all_stored, pair, same, tree, two
 from guest.subject import FILESET, mounted
 from guest.syscalls import RENAME_WHITEOUT, link_open_file, rename
@@ -50,7 +50,7 @@ def send(replica: Replica, op: Operation) -> str:
     """Its answer."""
     epoch, end = Log.of_mount(replica.peer_root).epoch, Log.of_mount(replica.root).end_of_committed
     return submit(replica.root, replica.peer, epoch, [op.encode()], decided=end,
-                  forward=replica.forward)[0].code
+                  flags=replica.flags)[0].code
 
 
 def drop_bodies(replica: Replica) -> None:
@@ -407,12 +407,62 @@ def test_a_clone_knows_what_it_has_seen(disk: str, second_disk: str) -> None:
         os.mkdir(f"{replica.root}/d")
         os.sync()
         equal([r.seen for r in Log.of_mount(replica.root).records()], [1000], "seen")
-        expect_errno(errno.EINVAL, position, replica.root, replica.peer, epoch, 1001, 5000, 2)
+        expect_errno(errno.EINVAL, position, replica.root, replica.peer, epoch, 1001, 5000, 4)
         umount(replica.root)
         mount_old(second_disk, replica.root, "intermezzo", FILESET)
         os.mkdir(f"{replica.root}/e")
         os.sync()
         equal([r.seen for r in Log.of_mount(replica.root).records()], [1000, 1000], "after a new mount")
+
+
+@intermezzo_only
+def test_a_tree_that_is_being_copied(disk: str, second_disk: str) -> None:
+    """What an SML makes has no turn and moves no position; the log goes on in turn meanwhile. Over a new
+    mount too, until the position says that the copy is whole."""
+    with two(disk, second_disk) as replica:
+        log = Log.of_mount(replica.peer_root)
+
+        def received() -> list[tuple[bytes, int, int]]:
+            return [slot[:2] for slot in Log.of_mount(replica.root).received]
+
+        def operation(name: str) -> bytes:
+            made = (one for one in raw_records(Log.of_mount(replica.peer_root))
+                    if one[0].place and one[0].place.name == name.encode())
+            return replica.operation(*next(made), {}).encode()
+
+        def sml(*operations: bytes, flags: int = SML, epoch: int = log.epoch) -> list[str]:
+            end = Log.of_mount(replica.root).end_of_committed
+            done = submit(replica.root, replica.peer, epoch, list(operations), flags=flags, decided=end)
+            return [one.code for one in done]
+
+        expect_errno(errno.EINVAL, position, replica.root, replica.peer, 0, 0, 0, PARTIAL)
+        position(replica.root, replica.peer, log.epoch, 0, log.first, UPSTREAM)
+        for name in ("d", "e", "late"):
+            os.mkdir(f"{replica.peer_root}/{name}")
+        replica.look_at_peer(log.self_index)
+        expect_errno(errno.EINVAL, sml, operation("d"))
+        position(replica.root, replica.peer, log.epoch, 0, log.first, UPSTREAM | PARTIAL)
+        expect_errno(errno.EINVAL, sml, operation("d"), flags=SML | FORWARD)
+        record, raw = next(raw_records(Log.of_mount(replica.peer_root)))
+        other = replica.operation(record, raw[:24] + struct.pack("<Q", log.epoch ^ 1) + raw[32:], {}).encode()
+        expect_errno(errno.ESTALE, sml, other, epoch=log.epoch ^ 1)
+        equal((sml(operation("late")), received()), (["applied"], [(replica.peer, 0)]), "out of turn")
+        all_stored(replica.pull(2))
+        equal(received(), [(replica.peer, 2)], "in turn")
+        umount(replica.root)
+        mount_old(second_disk, replica.root, "intermezzo", FILESET)
+        equal((sml(operation("late")), sml(operation("d"), flags=0), received()),
+              (["exists"], ["already"], [(replica.peer, 2)]), "once more")
+        skipped = replica.operation(*list(raw_records(Log.of_mount(replica.peer_root)))[2], {})
+        skipped.skip = 300
+        equal((sml(skipped.encode()), received()), (["skipped"], [(replica.peer, 2)]), "skipped")
+        os.mkdir(f"{replica.root}/own")
+        os.sync()
+        equal([r.seen for r in Log.of_mount(replica.root).records()], [2], "seen")
+        equal((sml(skipped.encode(), flags=0), received()), (["skipped"], [(replica.peer, 3)]), "the last")
+        position(replica.root, replica.peer, log.epoch, 3, log.first + 4096, UPSTREAM)
+        expect_errno(errno.EINVAL, sml, operation("late"))
+        equal(os.listdir(replica.root).count("late"), 1, "made once")
 
 
 @intermezzo_only
@@ -495,7 +545,7 @@ def test_who_opens_a_file_for_writing_gets_the_one_that_has_the_name(disk: str, 
             batch = (replica.root, replica.peer, Log.of_mount(replica.peer_root).epoch, [op.encode()])
             end = Log.of_mount(replica.root).end_of_committed
             sender = threading.Thread(target=lambda batch=batch, end=end, said=submitted: said.extend(
-                submit(*batch, forward=True, decided=end)))
+                submit(*batch, flags=FORWARD, decided=end)))
             with going_wrong(LINGER):
                 sender.start()
                 time.sleep(0.01)
