@@ -112,20 +112,27 @@ void Index::give(const Fid& fid, const Name& name) {
   own(name, fid);
 }
 
-void Index::exchange(const Fid& one, const Name& from, const Fid& other, const Name& to) {
-  if (!has_name(one, from) || !has_name(other, to)) {
-    return;
+/// The object has that name from now on, whatever had it; one that is not known stays unknown.
+void Index::put(const Fid& fid, const std::optional<Object>& object, const Name& name) {
+  if (const std::optional<Fid> old = at(name); old && *old != fid) {
+    take(*old, name);
   }
-  Object first = *find(one);
-  Object second = *find(other);
-  std::replace(first.names.begin(), first.names.end(), from, to);
-  std::replace(second.names.begin(), second.names.end(), to, from);
-  std::sort(first.names.begin(), first.names.end());
-  std::sort(second.names.begin(), second.names.end());
-  set(one, std::move(first));
-  set(other, std::move(second));
-  own(to, one);
-  own(from, other);
+  if (object && find(fid) == nullptr) {
+    set(fid, Object{.handle = object->handle, .type = object->type, .names = {}});
+  }
+  give(fid, name);
+}
+
+void Index::exchange(const Fid& one, const Name& from, const Fid& other, const Name& to) {
+  const auto copy_of = [this](const Fid& fid) {
+    const Object* object = find(fid);
+    return object != nullptr ? std::optional(*object) : std::nullopt;
+  };
+  // Each may not be known, or not where the record finds it: a walk saw what came later.
+  const std::optional<Object> first = copy_of(one);
+  const std::optional<Object> second = copy_of(other);
+  put(one, first, to);
+  put(other, second, from);
 }
 
 void Index::take(const Fid& fid, const Name& name) {
@@ -232,7 +239,7 @@ void Index::apply(const Record& record, const std::optional<Handle>& made) {
         exchange(record.object, from, record.replaced->fid, to);
         break;
       }
-      give(record.object, to);
+      put(record.object, std::nullopt, to);
       take(record.object, from);
       if (record.whiteout) {
         birth(record.whiteout->fid, record.whiteout->attr.mode, from);

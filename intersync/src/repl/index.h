@@ -78,6 +78,7 @@ class Index {
   void own(const Name& name, std::optional<Fid> owner);
   void give(const Fid& fid, const Name& name);
   void take(const Fid& fid, const Name& name);
+  void put(const Fid& fid, const std::optional<Object>& object, const Name& name);
   void exchange(const Fid& one, const Name& from, const Fid& other, const Name& to);
 
   std::unordered_map<Fid, Object> objects_;

@@ -43,6 +43,30 @@ TEST(Index, ExchangesNames) {
   EXPECT_EQ(index.at({kDir, "b"}), kA);
 }
 
+TEST(Index, WhatIsNotKnownTakesTheNameAllTheSame) {
+  const Fid unknown{.replica = 1, .ino = 99, .generation = 1};
+  Index index = sample();
+  index.apply(rename(unknown, in_root("elsewhere"), in_root("a"), kA), std::nullopt);
+  EXPECT_EQ(index.at(in_root("a")), std::nullopt);
+  EXPECT_EQ(index.find(kA), nullptr);
+  Record record = rename(unknown, in_root("a"), {kDir, "b"}, kB);
+  record.flags = IZO_KML_EXCHANGE;
+  index.apply(record, std::nullopt);
+  EXPECT_EQ(index.at(in_root("a")), kB);
+  EXPECT_EQ(index.at({kDir, "b"}), std::nullopt);
+  EXPECT_EQ(index.find(unknown), nullptr);
+}
+
+TEST(Index, AnExchangeThatAWalkHasSeenStaysAsItIs) {
+  Index index = sample();
+  Record record = rename(kA, in_root("a"), {kDir, "b"}, kB);
+  record.flags = IZO_KML_EXCHANGE;
+  index.apply(record, std::nullopt);
+  const Index after = index;
+  index.apply(record, std::nullopt);
+  EXPECT_TRUE(index == after);
+}
+
 TEST(Index, KnowsWhatLiesAbove) {
   Index index = sample();
   const Fid inner{.replica = 1, .ino = 14, .generation = 1};
