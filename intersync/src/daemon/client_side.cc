@@ -71,6 +71,7 @@ void ClientSide::step() {
       send(*std::move(request));
     }
     stepping_ = false;
+    say_what_is_copied();
     say_what_is_waited_for();
   } catch (const std::exception& error) {
     stepping_ = false;
@@ -85,13 +86,51 @@ void ClientSide::forget_engine() {
   begun_.clear();
 }
 
+void ClientSide::say_what_is_copied() {
+  if (!connected_) {
+    return;
+  }
+  const auto copied = engine_->copied();
+  if (!copied) {
+    if (copied_tenths_) {
+      log::info("the copy of the server's tree is whole");
+    }
+    copied_tenths_.reset();
+    return;
+  }
+  const auto [done, all] = *copied;
+  if (all == 0) {
+    return;
+  }
+  if (!copied_tenths_) {
+    log::info("copies the server's tree, ", all, " names");
+  }
+  const std::size_t tenths = done * 10 / all;
+  if (copied_tenths_ && tenths > *copied_tenths_) {
+    log::info("has copied ", done, " of ", all, " names");
+  }
+  copied_tenths_ = tenths;
+}
+
 void ClientSide::say_what_is_waited_for() {
   if (engine_->waiting() != waiting_) {
     waiting_ = engine_->waiting();
     log::info(waiting_.empty() ? "nothing is waited for any more" : "waiting: " + waiting_);
   }
   // Not everything that ends a wait is in a log.
-  again_ = waiting_.empty() ? MainLoop::Handle() : loop_.after(kAgain, [this] { step(); });
+  if (waiting_.empty()) {
+    again_.reset();
+  } else if (!again_.active()) {
+    again_ = loop_.after(kAgain, [this] { try_again(); });
+  }
+}
+
+void ClientSide::try_again() {
+  again_.reset();
+  if (engine_) {
+    engine_->try_again();
+  }
+  step();
 }
 
 void ClientSide::retry_after(std::chrono::milliseconds delay) {

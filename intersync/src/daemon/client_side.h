@@ -95,7 +95,9 @@ class ClientSide {
   void begin_anew(const std::string& why, Backoff& backoff, std::string& said);
   /// Its next use reads the tree anew.
   void forget_engine();
+  void say_what_is_copied();
   void say_what_is_waited_for();
+  void try_again();
   void retry_after(std::chrono::milliseconds delay);
   [[nodiscard]] std::string target(
       const std::string& what, std::vector<std::pair<std::string, std::string>> query = {}) const;
@@ -121,7 +123,8 @@ class ClientSide {
   std::string failed_;   // the last failure that was said; empty: the last try succeeded
   std::string trouble_;  // the same of those for longer, and what was asked for
   std::optional<proto::Kind> troubled_;
-  std::string waiting_;  // what was said to be waited for
+  std::string waiting_;                       // what was said to be waited for
+  std::optional<std::size_t> copied_tenths_;  // of the server's tree, as was said
 };
 
 }  // namespace izo::daemon

@@ -16,7 +16,9 @@
 
 #include "base/error.h"
 #include "base/fs_at.h"
+#include "base/log.h"
 #include "daemon/batch_form.h"
+#include "daemon/portrait.h"
 #include "kernel/object.h"
 #include "kml/received.h"
 #include "kml/stream_reader.h"
@@ -106,6 +108,32 @@ kml::Time time_of(const timespec& time) {
   return {.seconds = time.tv_sec, .nanoseconds = static_cast<std::uint32_t>(time.tv_nsec)};
 }
 
+__u32 flags_of(repl::Batch::Kind kind) {
+  switch (kind) {
+    case repl::Batch::Kind::kForwarded:
+      return IZO_REINT_FORWARD;
+    case repl::Batch::Kind::kSml:
+      return IZO_REINT_SML;
+    case repl::Batch::Kind::kLog:
+      break;
+  }
+  return 0;
+}
+
+/// Is it an error of one object that is being changed, and not where it was?
+bool moves_about(const SysError& error) {
+  switch (error.code()) {
+    case ENOENT:
+    case ENOTDIR:
+    case ESTALE:
+    case ELOOP:
+    case ENXIO:
+      return true;
+    default:
+      return false;
+  }
+}
+
 void touch(int directory, const timespec& mtime) {
   const std::array<timespec, 2> times{timespec{.tv_sec = 0, .tv_nsec = UTIME_OMIT}, mtime};
   if (::futimens(directory, times.data()) != 0) {
@@ -147,7 +175,10 @@ void KernelReplica::look_at_peers() {
     throw Error(path_of("last_rcvd") + ": " + fault->what);
   }
   for (const kml::ReceivedSlot& slot : std::get<std::vector<kml::ReceivedSlot>>(received)) {
-    received_[slot.replica] = {.epoch = slot.epoch, .recno = slot.recno, .offset = slot.offset};
+    received_[slot.replica] = {.epoch = slot.epoch,
+                               .recno = slot.recno,
+                               .offset = slot.offset,
+                               .partial = (slot.flags & IZO_RCVD_PARTIAL) != 0};
   }
 }
 
@@ -224,7 +255,8 @@ std::optional<repl::Received> KernelReplica::received(const kml::Uuid& peer) {
 void KernelReplica::set_received(const kml::Uuid& peer, const repl::Received& position) {
   izo_position raw{};
   raw.version = IZO_REINT_VERSION;
-  raw.flags = role_ == Role::kClient ? IZO_POSITION_UPSTREAM : 0;
+  raw.flags = (role_ == Role::kClient ? IZO_POSITION_UPSTREAM : 0U) |
+              (position.partial ? IZO_POSITION_PARTIAL : 0U);
   std::copy(peer.begin(), peer.end(), std::begin(raw.replica));
   raw.epoch = position.epoch;
   raw.recno = position.recno;
@@ -239,7 +271,7 @@ std::vector<repl::Result> KernelReplica::apply(const repl::Batch& batch) {
   izo_reint raw{};
   raw.version = IZO_REINT_VERSION;
   raw.size = sizeof(raw);
-  raw.flags = batch.forward ? IZO_REINT_FORWARD : 0;
+  raw.flags = flags_of(batch.kind);
   raw.count = static_cast<__u32>(batch.operations.size());
   raw.ops = reinterpret_cast<std::uintptr_t>(operations.data());
   raw.bytes = static_cast<__u32>(operations.size());
@@ -256,10 +288,12 @@ std::vector<repl::Result> KernelReplica::apply(const repl::Batch& batch) {
                    .error = one.error,
                    .handle = {.ino = one.ino, .generation = one.generation, .result = {}},
                    .recno = one.recno});
-    if (out.back().stored()) {
+    if (out.back().stored() && batch.kind != repl::Batch::Kind::kSml) {
       const kml::Record& record = batch.operations[i].record;
-      received_[batch.peer] = {
-          .epoch = batch.epoch, .recno = record.recno, .offset = record.offset + record.length};
+      repl::Received& position = received_[batch.peer];
+      position.epoch = batch.epoch;
+      position.recno = record.recno;
+      position.offset = record.offset + record.length;
     }
   }
   return out;
@@ -404,12 +438,33 @@ bool KernelReplica::touch_attributes(const Handle& what, const Name& name) {
          !changed_meanwhile("chmod", name.name);
 }
 
-void KernelReplica::touch_root() {
-  struct stat st{};
-  checked(::fstat(tree_.root(), &st), "stat", fileset_.mount_point);
-  checked(::fchown(tree_.root(), st.st_uid, st.st_gid), "chown", fileset_.mount_point);
-  checked(::fchmod(tree_.root(), st.st_mode & 07777), "chmod", fileset_.mount_point);
-  touch(tree_.root(), st.st_mtim);
+std::optional<repl::Portrait> KernelReplica::portrait(const kml::Fid& fid) {
+  if (fid == kml::kRootFid) {
+    return portrait_of(tree_.root());
+  }
+  const repl::Object* object = index_->find(fid);
+  if (object == nullptr) {
+    return std::nullopt;
+  }
+  const Name& name = object->names.front();
+  try {
+    const UniqueFd directory = directory_of(name, object->handle);
+    std::optional<repl::Portrait> out =
+        directory ? portrait_of(directory.get(), name.name) : std::nullopt;
+    // Nothing that had the name only meanwhile.
+    const std::optional<Object> still = out ? look_at(directory.get(), name.name) : std::nullopt;
+    if (!still || !is(*still, object->handle)) {
+      return std::nullopt;
+    }
+    out->changing = still->changing;
+    return out;
+  } catch (const SysError& error) {
+    // One object that cannot be read does not keep the others from being copied.
+    if (!moves_about(error)) {
+      log::warning(error.what());
+    }
+    return std::nullopt;
+  }
 }
 
 std::optional<kml::Time> KernelReplica::mtime(const kml::Fid& fid) {

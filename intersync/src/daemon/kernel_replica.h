@@ -43,13 +43,13 @@ class KernelReplica final : public repl::Replica {
   std::vector<repl::Result> apply(const repl::Batch& batch) override;
   std::vector<kml::Fid> walk(const kml::Fid& top,
                              const std::function<void(const repl::Found&)>& visit) override;
+  std::optional<repl::Portrait> portrait(const kml::Fid& fid) override;
   Reading read_body(const repl::Name& name, const repl::Handle& handle) override;
   Kept keep_copy(const repl::Name& name, const repl::Body& body, const repl::Name& like) override;
   bool move(const repl::Handle& what, const repl::Name& from, const repl::Name& to) override;
   bool add_name(const repl::Handle& what, const repl::Name& from, const repl::Name& to) override;
   bool remove(const repl::Handle& what, const repl::Name& name) override;
   bool touch_attributes(const repl::Handle& what, const repl::Name& name) override;
-  void touch_root() override;
   std::optional<kml::Time> mtime(const kml::Fid& fid) override;
   void set_mtime(const kml::Fid& dir, const kml::Time& mtime) override;
   std::vector<std::string> list(const kml::Fid& dir) override;

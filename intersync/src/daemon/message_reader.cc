@@ -124,6 +124,8 @@ bool MessageReader::take_records(Bytes payload) {
     records = push != nullptr && push->bodies.empty() ? &push->records : nullptr;
   } else if (auto* pulled = std::get_if<repl::Pulled>(&std::get<repl::Response>(*message_))) {
     records = &pulled->records;
+  } else if (auto* described = std::get_if<repl::Described>(&std::get<repl::Response>(*message_))) {
+    records = &described->records;
   }
   if (records == nullptr) {
     return fail("records where none may be");

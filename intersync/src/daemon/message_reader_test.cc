@@ -110,6 +110,8 @@ Response pulled(std::size_t count) {
 
 Response listed() {
   return Listed{.is_current = true,
+                .at = {},
+                .table = {},
                 .entries = {{.name = {.dir = kml::kRootFid, .name = "n"}, .fid = {1, 2, 3}}}};
 }
 
@@ -409,7 +411,8 @@ TEST_F(MessageReaderTest, RecordsAndNamesStandWhereTheyBelong) {
     // A body's number would mean another record.
     EXPECT_EQ(read_push(frames).why, "records where none may be");
   }
-  const Request requests[] = {Hello{}, Pull{}, repl::List{}, repl::Fetch{}, push(1)};
+  const Request requests[] = {Hello{},       Pull{},  repl::List{},
+                              repl::Fetch{}, push(1), repl::Describe{}};
   for (const Request& request : requests) {
     const Kind kind = proto::kind_of(request);
     EXPECT_EQ(read(Side::kRequest, kind, Frames().add(request).raw(Part::kNames).bytes()).why,
@@ -418,14 +421,16 @@ TEST_F(MessageReaderTest, RecordsAndNamesStandWhereTheyBelong) {
         read(Side::kRequest, kind, Frames().add(request).raw(Part::kRecords, some).bytes()).why,
         kind == Kind::kPush ? "" : "records where none may be");
   }
-  const Response responses[] = {Welcome{}, pulled(1), listed(), fetched(1), Pushed{}};
+  const Response responses[] = {Welcome{},  pulled(1), listed(),
+                                fetched(1), Pushed{},  repl::Described{}};
   for (std::size_t i = 0; i < std::size(responses); i++) {
     const auto kind = static_cast<Kind>(i);
     const auto why = [&](const Response& response, Part part, const Buffer& payload) {
       return read(Side::kResponse, kind, Frames().add(response).raw(part, payload).bytes()).why;
     };
+    const bool has_records = kind == Kind::kPull || kind == Kind::kDescribe;
     EXPECT_EQ(why(responses[i], Part::kRecords, some),
-              kind == Kind::kPull ? "" : "records where none may be");
+              has_records ? "" : "records where none may be");
     EXPECT_EQ(why(responses[i], Part::kNames, {}),
               kind == Kind::kList ? "" : "names where none may be");
     EXPECT_EQ(why(Refusal{}, Part::kRecords, some), "records where none may be");

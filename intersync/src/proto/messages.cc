@@ -10,6 +10,8 @@
 
 namespace izo::proto {
 
+using repl::Describe;
+using repl::Described;
 using repl::Fetch;
 using repl::Fetched;
 using repl::Hello;
@@ -27,14 +29,16 @@ using repl::Welcome;
 
 namespace {
 
-constexpr std::array<std::string_view, 5> kNames{"hello", "pull", "list", "fetch", "push"};
+constexpr std::array<std::string_view, 6> kNames{"hello", "pull", "list",
+                                                 "fetch", "push", "describe"};
 /// In the first byte of an answer.
 constexpr std::uint8_t kAsAsked = 0;
 constexpr std::uint8_t kRefused = 1;
 /// Bytes of a frame of records or names: it is begun anew beyond that.
 constexpr std::size_t kFull = std::size_t{1} << 20;
-/// The most bodies of one message.
+/// The most bodies of one message, and objects that are described.
 constexpr std::uint32_t kMostBodies = 4096;
+constexpr std::size_t kMostDescribed = 256;
 
 Corrupt not_a(std::string_view what) {
   return Corrupt{"not a message of kind " + std::string(what)};
@@ -86,6 +90,12 @@ void put(FieldWriter& out, const Push& push) {
   out.table(push.table);
 }
 
+void put(FieldWriter& out, const Describe& describe) {
+  for (const kml::Fid& fid : describe.fids) {
+    out.fid(fid);
+  }
+}
+
 void put(FieldWriter& out, const Welcome& welcome) {
   out.uuid(welcome.replica);
   out.number(welcome.epoch);
@@ -105,6 +115,16 @@ void put(FieldWriter& out, const Pulled& pulled) {
 
 void put(FieldWriter& out, const Listed& listed) {
   out.number(static_cast<std::uint8_t>(listed.is_current ? 1 : 0));
+  put(out, listed.at);
+  out.table(listed.table);
+}
+
+void put(FieldWriter& out, const Described& described) {
+  out.table(described.table);
+  put(out, described.at);
+  for (const kml::Fid& fid : described.gone) {
+    out.fid(fid);
+  }
 }
 
 void put(FieldWriter& out, const Fetched& fetched) {
@@ -153,6 +173,17 @@ Fetch fetch(FieldReader& in) {
   return out;
 }
 
+Describe describe(FieldReader& in) {
+  Describe out;
+  while (in.has_more()) {
+    out.fids.push_back(in.fid());
+  }
+  if (out.fids.size() > kMostDescribed) {
+    in.refuse();
+  }
+  return out;
+}
+
 Push push(FieldReader& in) {
   Push out;
   out.replica = in.uuid();
@@ -183,6 +214,24 @@ Pulled pulled(FieldReader& in) {
   return out;
 }
 
+Described described(FieldReader& in) {
+  Described out;
+  out.table = in.table();
+  out.at = received(in);
+  while (in.has_more()) {
+    out.gone.push_back(in.fid());
+  }
+  return out;
+}
+
+Listed listed(FieldReader& in) {
+  Listed out;
+  out.is_current = in.flag();
+  out.at = received(in);
+  out.table = in.table();
+  return out;
+}
+
 Pushed pushed(FieldReader& in) {
   Pushed out;
   out.accepted = received(in);
@@ -200,6 +249,8 @@ Request request_of(Kind kind, FieldReader& in) {
       return List{.offset = in.number<std::uint64_t>()};
     case Kind::kFetch:
       return fetch(in);
+    case Kind::kDescribe:
+      return describe(in);
     case Kind::kPush:
       break;
   }
@@ -213,7 +264,9 @@ Response response_of(Kind kind, FieldReader& in) {
     case Kind::kPull:
       return pulled(in);
     case Kind::kList:
-      return Listed{.is_current = in.flag(), .entries = {}};
+      return listed(in);
+    case Kind::kDescribe:
+      return described(in);
     case Kind::kFetch: {
       Fetched out;
       const auto count = in.number<std::uint32_t>();
@@ -267,6 +320,8 @@ void MessageWriter::add(std::vector<std::byte>& out, const Response& response) {
     add_records(out, records->records, SIZE_MAX);
   } else if (const auto* names = std::get_if<Listed>(&response)) {
     add_names(out, names->entries);
+  } else if (const auto* described = std::get_if<Described>(&response)) {
+    add_records(out, described->records, SIZE_MAX);
   }
 }
 

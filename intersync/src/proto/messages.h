@@ -16,7 +16,7 @@
 namespace izo::proto {
 
 /// What is asked for; also the last part of the request's path.
-enum class Kind : std::uint8_t { kHello, kPull, kList, kFetch, kPush };
+enum class Kind : std::uint8_t { kHello, kPull, kList, kFetch, kPush, kDescribe };
 
 std::string_view name_of(Kind kind);
 std::optional<Kind> kind_of(std::string_view name);

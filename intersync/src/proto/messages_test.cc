@@ -13,6 +13,8 @@
 namespace izo::proto {
 namespace {
 
+using repl::Describe;
+using repl::Described;
 using repl::Fetch;
 using repl::Fetched;
 using repl::Hello;
@@ -140,7 +142,7 @@ T back(Kind kind, const T& response) {
     if (frame.type == static_cast<std::uint8_t>(Part::kHead)) {
       out = std::get<T>(std::get<Response>(decode_response(kind, frame.payload)));
     }
-    if constexpr (std::is_same_v<T, Pulled>) {
+    if constexpr (std::is_same_v<T, Pulled> || std::is_same_v<T, Described>) {
       if (frame.type == static_cast<std::uint8_t>(Part::kRecords)) {
         const auto more = std::get<std::vector<kml::Record>>(decode_records(frame.payload));
         out.records.insert(out.records.end(), more.begin(), more.end());
@@ -166,7 +168,8 @@ Welcome welcome() {
 }
 
 TEST(Kind, HasTheNameOfThePath) {
-  for (const Kind kind : {Kind::kHello, Kind::kPull, Kind::kList, Kind::kFetch, Kind::kPush}) {
+  for (const Kind kind :
+       {Kind::kHello, Kind::kPull, Kind::kList, Kind::kFetch, Kind::kPush, Kind::kDescribe}) {
     EXPECT_EQ(kind_of(name_of(kind)), kind);
   }
   EXPECT_EQ(name_of(Kind::kFetch), "fetch");
@@ -181,6 +184,7 @@ TEST(Kind, IsThatOfTheRequest) {
   EXPECT_EQ(kind_of(Request(List{})), Kind::kList);
   EXPECT_EQ(kind_of(Request(Fetch{})), Kind::kFetch);
   EXPECT_EQ(kind_of(Request(Push{})), Kind::kPush);
+  EXPECT_EQ(kind_of(Request(Describe{})), Kind::kDescribe);
 }
 
 TEST(Message, TheBytesAreThoseOfTheDocument) {
@@ -226,6 +230,14 @@ TEST(Message, RequestsArriveAsTheyWere) {
   EXPECT_EQ(there(most).items.size(), 4096U);
   most.items.resize(4097);
   EXPECT_NE(complaint(decode_request(Kind::kFetch, payload_of(Request(most)))), "");
+  EXPECT_EQ(there(Describe{.fids = {kFid, kml::kRootFid}}).fids,
+            (std::vector<kml::Fid>{kFid, kml::kRootFid}));
+  EXPECT_TRUE(there(Describe{}).fids.empty());
+  Describe all;
+  all.fids.resize(256);
+  EXPECT_EQ(there(all).fids.size(), 256U);
+  all.fids.resize(257);
+  EXPECT_NE(complaint(decode_request(Kind::kDescribe, payload_of(Request(all)))), "");
 }
 
 TEST(Message, AnswersArriveAsTheyWere) {
@@ -243,7 +255,8 @@ TEST(Message, AnswersArriveAsTheyWere) {
     EXPECT_EQ(pushed.accepted, (Received{.epoch = 1, .recno = 2, .offset = kMost}));
     EXPECT_EQ(pushed.stopped, text);
     // In place of any answer.
-    for (const Kind kind : {Kind::kHello, Kind::kPull, Kind::kList, Kind::kFetch, Kind::kPush}) {
+    for (const Kind kind :
+         {Kind::kHello, Kind::kPull, Kind::kList, Kind::kFetch, Kind::kPush, Kind::kDescribe}) {
       EXPECT_EQ(back(kind, Refusal{.why = text}).why, text);
     }
   }
@@ -272,10 +285,20 @@ TEST(Message, PulledHasADigestOrNone) {
 }
 
 TEST(Message, ListedHasNamesOfAnyBytes) {
-  EXPECT_FALSE(back(Kind::kList, Listed{.is_current = false, .entries = {}}).is_current);
-  EXPECT_TRUE(back(Kind::kList, Listed{.is_current = true, .entries = {}}).is_current);
+  for (const bool is_current : {false, true}) {
+    const Listed none{.is_current = is_current,
+                      .at = {.epoch = 1, .recno = 2, .offset = kMost},
+                      .table = table(3),
+                      .entries = {}};
+    const auto got = back(Kind::kList, none);
+    EXPECT_EQ(got.is_current, is_current);
+    EXPECT_EQ(got.at, none.at);
+    EXPECT_EQ(got.table, none.table);
+  }
   Listed sent{
       .is_current = true,
+      .at = {},
+      .table = {},
       .entries = {{.name = {.dir = kml::kRootFid, .name = all_bytes_of_names()}, .fid = kFid},
                   {.name = {.dir = kFid, .name = ".a"}, .fid = kml::kRootFid}}};
   // More than one frame.
@@ -290,6 +313,20 @@ TEST(Message, ListedHasNamesOfAnyBytes) {
   for (std::size_t i = 0; i < got.entries.size(); i++) {
     ASSERT_EQ(got.entries[i].name, sent.entries[i].name) << i;
     ASSERT_EQ(got.entries[i].fid, sent.entries[i].fid) << i;
+  }
+}
+
+TEST(Message, DescribedHasRecords) {
+  for (const std::size_t count : {std::size_t{0}, std::size_t{1}, std::size_t{3000}}) {
+    const Described sent{.table = table(count),
+                         .at = {.epoch = 1, .recno = 2, .offset = kMost},
+                         .gone = std::vector<kml::Fid>(count, kFid),
+                         .records = records(count)};
+    const auto got = back(Kind::kDescribe, sent);
+    EXPECT_EQ(got.table, sent.table);
+    EXPECT_EQ(got.at, sent.at);
+    EXPECT_EQ(got.gone, sent.gone);
+    EXPECT_TRUE(got.records == sent.records) << count;
   }
 }
 
@@ -340,6 +377,8 @@ TEST(Message, EveryTruncatedRequestIsRefused) {
       const auto decoded = decode_request(kind, Bytes(payload).first(count));
       if (kind == Kind::kFetch && count % item == 0) {
         EXPECT_EQ(std::get<Fetch>(std::get<Request>(decoded)).items.size(), count / item);
+      } else if (kind == Kind::kDescribe && count % item == 0) {
+        EXPECT_EQ(std::get<Describe>(std::get<Request>(decoded)).fids.size(), count / item);
       } else {
         EXPECT_EQ(complaint(decoded), "not a message of kind " + std::string(name_of(kind)))
             << count;
@@ -356,7 +395,8 @@ TEST(Message, EveryTruncatedAnswerIsRefused) {
   const std::pair<Kind, Response> responses[] = {
       {Kind::kHello, welcome()},
       {Kind::kPull, Pulled{.records = {}, .next = 1, .table = table(2), .digest = 3, .echoed = 4}},
-      {Kind::kList, Listed{.is_current = true, .entries = {}}},
+      {Kind::kList, Listed{.is_current = true, .at = {}, .table = table(2), .entries = {}}},
+      {Kind::kDescribe, Described{.table = table(2), .at = {}, .gone = {}, .records = {}}},
       {Kind::kFetch, fetched},
       {Kind::kPush, Pushed{.accepted = {.epoch = 1, .recno = 2, .offset = 3}, .stopped = "full"}},
       {Kind::kPull, Refusal{.why = "you"}}};
@@ -383,6 +423,8 @@ TEST(Message, NamesThatLeadOutOfTheirDirectoryAreRefused) {
   for (const std::string& name :
        {""s, "."s, ".."s, "/"s, "a/b"s, "../x"s, "/etc/passwd"s, "a\0b"s, std::string(256, 'n')}) {
     const Listed listed{.is_current = true,
+                        .at = {},
+                        .table = {},
                         .entries = {{.name = {.dir = kFid, .name = name}, .fid = kFid}}};
     const std::vector<Frame> frames = frames_of(bytes_of(Response(listed)));
     ASSERT_EQ(frames.size(), 2U);
@@ -392,6 +434,8 @@ TEST(Message, NamesThatLeadOutOfTheirDirectoryAreRefused) {
 
 TEST(Message, NamesThatAreCutOffAreRefused) {
   const Listed listed{.is_current = true,
+                      .at = {},
+                      .table = {},
                       .entries = {{.name = {.dir = kFid, .name = "n"}, .fid = kFid}}};
   const std::vector<Frame> frames = frames_of(bytes_of(Response(listed)));
   ASSERT_EQ(frames.size(), 2U);

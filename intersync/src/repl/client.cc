@@ -7,6 +7,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "repl/sml.h"
 
 namespace izo::repl {
 
@@ -18,6 +19,25 @@ namespace {
 constexpr std::size_t kMost = 256;
 /// Records that wait to be applied; beyond it no more are pulled.
 constexpr std::size_t kQueue = 4096;
+/// The most calls of try_again() before all of a tree is looked at again for what could not be had.
+constexpr unsigned kPatience = 64;
+
+/// The part of a rename that is left where the object is not that gets the name.
+Record replaced_is_removed(const Record& rename, const Index& index) {
+  Record out;
+  out.op = index.has_directory(rename.replaced->fid) ? Op::kRmdir : Op::kUnlink;
+  out.origin = rename.origin;
+  out.recno = rename.recno;
+  out.origin_recno = rename.origin_recno;
+  out.offset = rename.offset;
+  out.length = rename.length;
+  out.epoch = rename.epoch;
+  out.seen = rename.seen;
+  out.aspects = IZO_ASPECT_EXISTENCE | IZO_ASPECT_LINK;
+  out.object = rename.replaced->fid;
+  out.place = rename.to;
+  return out;
+}
 
 }  // namespace
 
@@ -29,9 +49,12 @@ void Client::on_own(const Record& record) {
   if (std::optional<Name> name = name_made(record)) {
     sent_names_.insert_or_assign(record.recno, *std::move(name));
   }
-  times_.made(record, !connected_);
+  times_.made(record, !connected_ || partial_);
   moves_.add(record);
   moves_.claim(record);
+  if (partial_) {
+    own_.add(record, access_of(record, tree_.index()));
+  }
   if (record.recno > accepted_.recno) {
     pending_history_.add(record, access_of(record, tree_.index()));
     pending_.push_back(record);
@@ -65,8 +88,14 @@ std::optional<Request> Client::next() {
   settle();
   if (!asking_) {
     std::optional<Request> request = fetch();
-    if (!request) {
+    if (!request && received().epoch != 0) {
+      // Else what others make of it would not be in the part of their log that comes.
       request = push();
+    }
+    copy_asks_ = false;
+    if (!request && partial_) {
+      request = copy();
+      copy_asks_ = request.has_value();
     }
     if (!request && differs_ && is_even()) {
       request = List{.offset = next_};
@@ -76,26 +105,144 @@ std::optional<Request> Client::next() {
       return request;
     }
   }
-  if (!pulling_ && queue_.size() < kQueue) {
+  if (!pulling_ && queue_.size() < kQueue && received().epoch != 0) {
     pulling_ = true;
     return Pull{.replica = replica_.state().replica,
                 .epoch = server_.epoch,
                 .offset = next_,
-                .recno = queue_.empty()
-                             ? replica_.received(server_.replica).value_or(Received{}).recno
-                             : queue_.back().recno};
+                .recno = queue_.empty() ? received().recno : queue_.back().recno};
   }
   return std::nullopt;
+}
+
+/// Names first, then what is missing of them, one after the other; the log goes on between.
+std::optional<Request> Client::copy() {
+  if (!bootstrap_) {
+    if (copy_waits_) {
+      return std::nullopt;
+    }
+    // The names are to be of no earlier time than what is here.
+    hold_ = received().recno;
+    own_ = pending_history_;
+    return List{.offset = 0};
+  }
+  for (std::uint64_t applied = received().recno; applied >= bootstrap_->at().recno;) {
+    if (std::optional<Request> request = bootstrap_->next(applied)) {
+      return request;
+    }
+    if (bootstrap_->is_done()) {
+      end_copy();
+      apply_queue();
+      break;
+    }
+    hold_ = bootstrap_->limit();
+    apply_queue();
+    if (std::exchange(applied, received().recno) == applied) {
+      break;
+    }
+  }
+  return std::nullopt;
+}
+
+void Client::begin_copy(const Listed& listed, Bootstrap::Looks looks) {
+  if (!listed.is_current) {
+    copy_waits_ = true;
+    copy_lacks_ = "the server's tree changes too fast to be copied";
+    hold_ = UINT64_MAX;
+    return;
+  }
+  const Received had = received();
+  if (listed.at.epoch != server_.epoch || listed.at.recno < had.recno) {
+    throw Error("the server tells names of its tree, but of another time");
+  }
+  std::vector<Bootstrap::Entry> entries;
+  for (const Listed::Entry& entry : listed.entries) {
+    if (!server_.translation.knows(entry.fid.replica) ||
+        !server_.translation.knows(entry.name.dir.replica)) {
+      throw Error("the server's tree names a replica that its table does not have");
+    }
+    entries.push_back(
+        {.name = {.dir = server_.translation(entry.name.dir), .name = entry.name.name},
+         .fid = server_.translation(entry.fid),
+         .theirs = entry.fid});
+  }
+  if (had.epoch == 0) {
+    Received at = listed.at;
+    at.partial = true;
+    replica_.set_received(server_.replica, at);
+    next_ = at.offset;
+  }
+  hold_ = listed.at.recno;
+  bootstrap_ = std::make_unique<Bootstrap>(
+      replica_, tree_, Bootstrap::Own{.done = own_, .moves = moves_, .cannot_have = cannot_have_},
+      server_.replica, listed.at, std::move(entries), looks);
+}
+
+void Client::end_copy() {
+  copy_waits_ = !bootstrap_->is_whole();
+  copy_lacks_ = copy_waits_
+                    ? "not all of the server's tree could be copied yet: " + bootstrap_->lacks()
+                    : std::string();
+  bootstrap_.reset();
+  hold_ = UINT64_MAX;
+  if (!copy_waits_) {
+    Received whole = received();
+    whole.partial = false;
+    replica_.set_received(server_.replica, whole);
+    partial_ = false;
+    copy_patience_ = 1;
+    own_ = {};
+  }
+}
+
+void Client::try_again() {
+  if (copy_waits_ && ++copy_waited_ >= copy_patience_) {
+    copy_waits_ = false;
+    copy_waited_ = 0;
+    copy_patience_ = std::min(copy_patience_ * 2, kPatience);
+  }
+}
+
+void Client::on_described(const Described& described) {
+  learn_table(described.table);
+  std::vector<Record> records;
+  for (const Record& record : described.records) {
+    std::optional<Record> ours = server_.translation(record);
+    if (!ours) {
+      throw Error("the server describes an object of a replica that its table does not have");
+    }
+    records.push_back(*std::move(ours));
+  }
+  std::vector<Fid> gone;
+  for (const Fid& fid : described.gone) {
+    if (!server_.translation.knows(fid.replica)) {
+      throw Error("the server describes an object of a replica that its table does not have");
+    }
+    gone.push_back(server_.translation(fid));
+  }
+  if (bootstrap_) {
+    bootstrap_->on_described(described.at, gone, std::move(records));
+  }
+}
+
+bool Client::has_others_objects() const {
+  const auto& names = tree_.index().names();
+  return std::any_of(names.begin(), names.end(),
+                     [this](const auto& one) { return one.second.replica != tree_.self(); });
+}
+
+Received Client::received() {
+  return replica_.received(server_.replica).value_or(Received{});
 }
 
 void Client::apply_queue() {
   waiting_.clear();
   while (!queue_.empty()) {
-    // Up to the first body that has not come.
+    // Up to the first body that has not come, or that has to wait for the copy of the tree.
     std::vector<Record> ready;
     for (const Record& record : queue_) {
-      if (record.op == Op::kClose && record.origin != tree_.self() &&
-          !bodies_.contains(record.recno)) {
+      if (record.recno > hold_ || (record.op == Op::kClose && record.origin != tree_.self() &&
+                                   !bodies_.contains(record.recno))) {
         break;
       }
       ready.push_back(record);
@@ -107,7 +254,7 @@ void Client::apply_queue() {
       return;
     }
     const Tree::Progress progress =
-        tree_.apply(server_.replica, server_.epoch, false, ready,
+        tree_.apply(server_.replica, server_.epoch, Batch::Kind::kLog, ready,
                     [this](const Record& record, std::optional<Passed> pass) {
                       return pass ? Tree::Decision(*pass) : decide(record);
                     });
@@ -115,6 +262,14 @@ void Client::apply_queue() {
     for (std::size_t i = 0; i < progress.stored; i++) {
       const Record& record = queue_.front();
       times_.came(record, tree_.index());
+      if (bootstrap_) {
+        bootstrap_->came(record);
+      }
+      if ((record.op == Op::kRename || record.op == Op::kLink) &&
+          cannot_have_.contains(record.object)) {
+        // By another name it, and what is in it, may be had.
+        cannot_have_.clear();
+      }
       echoed = record.origin == tree_.self() ? record.origin_recno : echoed;
       bodies_.erase(queue_.front().recno);
       queue_.pop_front();
@@ -130,6 +285,9 @@ void Client::apply_queue() {
 std::optional<Request> Client::fetch() {
   Fetch out;
   for (const Record& record : queue_) {
+    if (record.recno > hold_) {
+      break;
+    }
     if (record.op != Op::kClose || record.origin == tree_.self() ||
         bodies_.contains(record.recno)) {
       continue;
@@ -190,7 +348,8 @@ Tree::Decision Client::decide(const Record& record) {
   if (pending_history_.conflicts(access_of(record, tree_.index()), 0, 0)) {
     return Blocked{"changes of this replica go to the server first"};
   }
-  std::variant<Record, Passed, First> fitted = tree_.fit(record, moves_);
+  std::variant<Record, Passed, First> fitted =
+      partial_ ? fit_to_part(record) : tree_.fit(record, moves_);
   if (auto* first = std::get_if<First>(&fitted)) {
     return std::move(*first);
   }
@@ -212,6 +371,23 @@ Tree::Decision Client::decide(const Record& record) {
     }
   }
   return out;
+}
+
+/// Of what is not here yet the names tell that will be asked for next.
+std::variant<Record, Passed, First> Client::fit_to_part(Record record) {
+  const Index& index = tree_.index();
+  if (record.place && !record.to && name_made(record) && !index.has_directory(record.place->dir)) {
+    return Passed::kGone;
+  }
+  if (record.op == Op::kRename && record.replaced && record.replaced->nlink == 0 &&
+      (record.flags & IZO_KML_EXCHANGE) == 0 && index.find(record.object) == nullptr) {
+    record = replaced_is_removed(record, index);
+  }
+  if (seals(record) && (!bootstrap_ || bootstrap_->makes() || !bootstrap_->is_whole())) {
+    // Something may be missing in it; when all is there it is described again.
+    unseal(record);
+  }
+  return tree_.fit(record, moves_);
 }
 
 Tree::Decision Client::decide_echo(const Record& record) {
@@ -256,8 +432,15 @@ void Client::on(const Request& request, Response response) {
     on_welcome(*welcome);
   } else if (const auto* pulled = std::get_if<Pulled>(&response)) {
     on_pulled(*pulled);
+  } else if (const auto* described = std::get_if<Described>(&response)) {
+    on_described(*described);
   } else if (const auto* listed = std::get_if<Listed>(&response)) {
-    compare(std::get<List>(request), *listed);
+    learn_table(listed->table);
+    if (copy_asks_) {
+      begin_copy(*listed, Bootstrap::Looks::kAtAll);
+    } else {
+      compare(std::get<List>(request), *listed);
+    }
   } else if (const auto* fetched = std::get_if<Fetched>(&response)) {
     on_fetched(std::get<Fetch>(request), *fetched);
   } else {
@@ -281,12 +464,23 @@ void Client::on_welcome(const Welcome& welcome) {
     throw Error("the server's log has begun anew: this replica cannot go on from what it has");
   }
   Received at = had.value_or(Received{});
-  if (at.epoch == 0) {
+  partial_ = at.partial || at.epoch == 0;
+  if (at.epoch == 0 && has_others_objects()) {
+    // A copy made by other means: its log tells how it came to be, and what was not so any more.
     if (welcome.first_recno > 1) {
-      throw Error("the server does not have the beginning of its log any more");
+      throw Error(
+          "this replica is a copy that does not know of when, and the server does not have "
+          "the beginning of its log any more: make it anew, with mkizofs --clone or empty");
     }
     at = {.epoch = welcome.epoch, .recno = 0, .offset = welcome.first};
     replica_.set_received(welcome.replica, at);
+    partial_ = false;
+  }
+  copy_waits_ = false;
+  copy_lacks_.clear();
+  if (!partial_ || (bootstrap_ && bootstrap_->server() != welcome.replica)) {
+    bootstrap_.reset();
+    hold_ = UINT64_MAX;
   }
   if (server_.replica != welcome.replica || server_.epoch != welcome.epoch) {
     bodies_.clear();
@@ -306,13 +500,17 @@ void Client::forget_echoed(std::uint64_t recno) {
   sent_names_.erase(sent_names_.begin(), sent_names_.upper_bound(recno));
 }
 
-void Client::on_pulled(const Pulled& pulled) {
-  server_.translation = Translation::from(pulled.table, replica_);
+void Client::learn_table(const std::vector<Uuid>& table) {
+  server_.translation = Translation::from(table, replica_);
   tree_.know_replicas();
+}
+
+void Client::on_pulled(const Pulled& pulled) {
+  learn_table(pulled.table);
   if (std::exchange(first_pull_, false)) {
     forget_echoed(pulled.echoed);
   }
-  const std::uint64_t had = replica_.received(server_.replica).value_or(Received{}).recno;
+  const std::uint64_t had = received().recno;
   for (const Record& record : pulled.records) {
     std::optional<Record> ours = server_.translation(record);
     if (!ours) {
@@ -337,7 +535,7 @@ void Client::on_pulled(const Pulled& pulled) {
 
 /// Once all of ours is there too, which may be later than when the server told its digest.
 void Client::settle() {
-  if (!digest_ || !is_even()) {
+  if (!digest_ || partial_ || !is_even()) {
     return;
   }
   settle_times();
@@ -384,6 +582,21 @@ void Client::compare(const List& list, const Listed& listed) {
     there.insert(fid);
   }
   const std::uint64_t before = tree_.index().digest();
+  const bool lacks = std::any_of(there.begin(), there.end(), [this](const Fid& fid) {
+    return fid != kml::kRootFid && tree_.index().find(fid) == nullptr &&
+           !cannot_have_.contains(fid);
+  });
+  if (lacks && copied_for_ != std::pair(their_digest_, before)) {
+    // What is not here is copied, as in the beginning.
+    copied_for_.emplace(their_digest_, before);
+    Received at = received();
+    at.partial = true;
+    replica_.set_received(server_.replica, at);
+    partial_ = true;
+    own_ = pending_history_;
+    begin_copy(listed, Bootstrap::Looks::kAtMissing);
+    return;
+  }
   make_even(theirs, there);
   if (tree_.index().digest() == before) {
     hopeless_.emplace(their_digest_, before);
@@ -446,6 +659,12 @@ void Client::on_fetched(const Fetch& fetch, const Fetched& fetched) {
   if (fetched.bodies.size() != fetch.items.size()) {
     throw Error("the server sent " + std::to_string(fetched.bodies.size()) + " bodies for " +
                 std::to_string(fetch.items.size()));
+  }
+  if (copy_asks_) {
+    if (bootstrap_) {
+      bootstrap_->on_fetched(fetch, fetched);
+    }
+    return;
   }
   for (std::size_t i = 0; i < fetch.items.size(); i++) {
     if (fetched.bodies[i]) {

@@ -10,9 +10,11 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
+#include "repl/bootstrap.h"
 #include "repl/messages.h"
 #include "repl/times.h"
 #include "repl/translate.h"
@@ -32,18 +34,31 @@ class Client {
 
   /// The answer to a request that next() gave. Throws Error for one that breaks the protocol.
   void on(const Request& request, Response response);
+  /// A second has passed in which something waited: what could not be had is asked for again, ever
+  /// more seldom.
+  void try_again();
   /// A request got no answer: begins again with Hello.
   void on_failure();
 
   /// Why something waits, for people; empty: nothing does.
   [[nodiscard]] const std::string& waiting() const {
-    return waiting_.empty() ? stopped_ : waiting_;
+    return !waiting_.empty()                              ? waiting_
+           : bootstrap_ && !bootstrap_->waiting().empty() ? bootstrap_->waiting()
+           : !copy_lacks_.empty()                         ? copy_lacks_
+                                                          : stopped_;
   }
   /// Are there records of ours that the server has not accepted, or of the server's that are not
   /// applied?
   [[nodiscard]] bool is_behind() const {
     return !connected_ || !pending_.empty() || !queue_.empty() || pulled_something_ || differs_ ||
-           digest_.has_value();
+           digest_.has_value() || partial_;
+  }
+  /// Of a copy of the server's tree: names made, and of how many, 0 if that is not known yet;
+  /// nullopt: none is being made.
+  [[nodiscard]] std::optional<std::pair<std::size_t, std::size_t>> copied() const {
+    return bootstrap_ ? std::optional(bootstrap_->progress())
+           : partial_ ? std::optional(std::pair<std::size_t, std::size_t>())
+                      : std::nullopt;
   }
   [[nodiscard]] const Index& index() const { return tree_.index(); }
 
@@ -55,6 +70,16 @@ class Client {
   };
 
   void on_own(const Record& record);
+  /// How far the server's log is applied here.
+  Received received();
+  /// Goes on with the copy of the server's tree; what to ask for it.
+  std::optional<Request> copy();
+  void begin_copy(const Listed& listed, Bootstrap::Looks looks);
+  void end_copy();
+  void on_described(const Described& described);
+  void learn_table(const std::vector<Uuid>& table);
+  /// Does an object of ours come from elsewhere?
+  [[nodiscard]] bool has_others_objects() const;
   void apply_queue();
   void settle();
   /// Is all of the server's applied here, all of ours there, and the index the tree?
@@ -68,6 +93,7 @@ class Client {
   /// Sets times of directories that are not as the server's log says.
   void settle_times();
   Tree::Decision decide(const Record& record);
+  std::variant<Record, Passed, First> fit_to_part(Record record);
   Tree::Decision decide_echo(const Record& record);
   void accept(const Received& accepted);
   /// The server's log up to where it is applied here has our records up to `recno`.
@@ -81,11 +107,19 @@ class Client {
   bool pulling_ = false;
   bool asking_ = false;
   bool first_pull_ = false;  // the next Pull goes on from what is applied
+  bool partial_ = false;     // not all of the server's tree is here
+  bool copy_waits_ = false;  // for try_again(): not all could be had
+  std::string copy_lacks_;   // why, until all is here
+  unsigned copy_waited_ = 0;
+  unsigned copy_patience_ = 1;
+  bool copy_asks_ = false;  // what is asked besides Pull is for the copy
   std::uint64_t repairs_ = 0;
   bool differs_ = false;     // the server's names are not ours
   bool push_waits_ = false;  // the last Push got nothing accepted
   /// Digests, the server's and ours, that asking for the names did not bring together.
   std::optional<std::pair<std::uint64_t, std::uint64_t>> hopeless_;
+  /// Those for which what was not here was copied.
+  std::optional<std::pair<std::uint64_t, std::uint64_t>> copied_for_;
   std::optional<std::uint64_t> digest_;  // of the server's names at next_, not compared yet
   std::uint64_t their_digest_ = 0;
   bool pulled_something_ = true;  // the last Pull gave records, so there may be more
@@ -101,7 +135,11 @@ class Client {
   Times times_;                               // of what has not come back or was not settled yet
   std::string waiting_;
   std::string stopped_;  // why the server did not accept all of the last Push
+  History own_;          // since the server's names were asked for, in a copy
+  std::unordered_set<Fid> cannot_have_;
+  std::uint64_t hold_ = UINT64_MAX;  // later records of the server's wait for the copy
   Tree tree_;
+  std::unique_ptr<Bootstrap> bootstrap_;  // the copy, once the server's names are known
 };
 
 }  // namespace izo::repl

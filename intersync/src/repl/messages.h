@@ -47,7 +47,8 @@ struct Pulled {
   std::uint64_t echoed = 0;  ///< The last of the client's own records that is not behind `recno`.
 };
 
-/// All names of the server's tree, as they are at an offset that is the end of its log.
+/// All names of the server's tree, as they are at an offset that is the end of its log; 0: at
+/// whatever offset that is by now.
 struct List {
   std::uint64_t offset = 0;
 };
@@ -57,7 +58,9 @@ struct Listed {
     Name name;
     Fid fid;
   };
-  bool is_current = false;  ///< Else the log has grown meanwhile, and there are no entries.
+  bool is_current = false;  ///< Else the tree has changed meanwhile, and there are no entries.
+  Received at;              ///< What the server's log has up to there, all on the medium.
+  std::vector<Uuid> table;  ///< The server's, as it is now.
   std::vector<Entry> entries;
 };
 
@@ -80,6 +83,19 @@ struct Fetched {
   std::vector<std::optional<std::shared_ptr<Body>>> bodies;
 };
 
+/// What objects are: their part of the SML.
+struct Describe {
+  std::vector<Fid> fids;
+};
+
+struct Described {
+  std::vector<Uuid> table;  ///< The server's, as it is now.
+  Received at;              ///< What the server's log has by then, all on the medium.
+  std::vector<Fid> gone;    ///< Objects that are not here any more, as the log says or will.
+  /// For others, those that make them, one object after the other; without any: ask again.
+  std::vector<Record> records;
+};
+
 /// Records of the client's log, one after the other.
 struct Push {
   Uuid replica{};
@@ -100,7 +116,7 @@ struct Refusal {
   std::string why;
 };
 
-using Request = std::variant<Hello, Pull, List, Fetch, Push>;
-using Response = std::variant<Welcome, Pulled, Listed, Fetched, Pushed, Refusal>;
+using Request = std::variant<Hello, Pull, List, Fetch, Push, Describe>;
+using Response = std::variant<Welcome, Pulled, Listed, Fetched, Pushed, Described, Refusal>;
 
 }  // namespace izo::repl

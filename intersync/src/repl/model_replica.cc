@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "repl/model_replica.h"
 
+#include <linux/fs.h>
 #include <linux/intermezzo_reint.h>
 #include <sys/stat.h>
 
@@ -204,24 +205,62 @@ void ModelReplica::drop(std::uint64_t ino, bool by_user) {
 std::vector<Fid> ModelReplica::walk(const Fid& top,
                                     const std::function<void(const Found&)>& visit) {
   std::vector<Fid> lost;
-  const auto enter = [&](const auto& self, std::uint64_t dir) -> void {
-    if (dir == 0 || is_on_its_way(disk_.inodes.at(dir).fid)) {
-      lost.push_back(dir == 0 ? top : disk_.inodes.at(dir).fid);
+  const auto enter = [&](const auto& self, std::uint64_t dir,
+                         const std::function<bool()>& is_there) -> void {
+    const Fid fid = dir == 0 ? top : inode(dir).fid;
+    amid_walk();
+    if (ino_of(fid) == 0 || !is_there() || is_on_its_way(fid)) {
+      lost.push_back(fid);
       return;
     }
-    for (const auto& [name, ino] : disk_.inodes.at(dir).entries) {
-      const Inode& inode = disk_.inodes.at(ino);
-      visit({.fid = inode.fid,
-             .handle = {.ino = ino, .generation = inode.generation, .result = {}},
-             .mode = inode.mode,
-             .name = {.dir = disk_.inodes.at(dir).fid, .name = name}});
-      if (S_ISDIR(inode.mode)) {
-        self(self, ino);
+    const std::map<std::string, std::uint64_t> entries = inode(dir).entries;
+    for (const auto& [name, ino] : entries) {
+      const auto is_still_there = [this, place = Place{.dir = dir, .name = name}, ino = ino] {
+        return disk_.inodes.contains(place.dir) && at(place) == ino;
+      };
+      if (!is_still_there()) {
+        continue;
+      }
+      const Inode& found = inode(ino);
+      visit({.fid = found.fid,
+             .handle = {.ino = ino, .generation = found.generation, .result = {}},
+             .mode = found.mode,
+             .name = {.dir = fid, .name = name}});
+      if (S_ISDIR(found.mode)) {
+        self(self, ino, is_still_there);
       }
     }
   };
-  enter(enter, ino_of(top));
+  enter(enter, ino_of(top), [] { return true; });
   return lost;
+}
+
+std::optional<Portrait> ModelReplica::portrait(const Fid& fid) {
+  const std::uint64_t ino = ino_of(fid);
+  if (ino == 0 || is_on_its_way(fid)) {
+    return std::nullopt;
+  }
+  const Inode& one = inode(ino);
+  Portrait out;
+  out.attr = {.valid = IZO_ATTR_MODE | IZO_ATTR_UID | IZO_ATTR_MTIME,
+              .mode = one.mode,
+              .uid = one.uid,
+              .mtime = time_of(one.mtime)};
+  if (!S_ISLNK(one.mode)) {
+    out.attr.valid |= IZO_ATTR_FSFLAGS;
+    out.attr.fsflags = one.flags;
+  }
+  if (S_ISREG(one.mode)) {
+    out.attr.valid |= IZO_ATTR_SIZE;
+    out.attr.size = one.text.size();
+    out.changing = one.dirty;
+  } else if (S_ISLNK(one.mode)) {
+    out.target = "target";
+  }
+  for (const auto& [name, value] : one.xattrs) {
+    out.xattrs.push_back({.name = name, .value = value});
+  }
+  return out;
 }
 
 Replica::Reading ModelReplica::read_body(const Name& name, const Handle& handle) {
@@ -372,6 +411,9 @@ ModelReplica::Outcome ModelReplica::apply_birth(const Operation& operation, std:
                        .text = {},
                        .xattrs = {},
                        .entries = {}};
+  for (const kml::Xattr& one : record.xattrs) {
+    inode(ino).xattrs[one.name] = one.value;
+  }
   give(ino, place);
   return {.code = 0, .ino = ino};
 }
@@ -473,6 +515,9 @@ ModelReplica::Outcome ModelReplica::apply_one(const Operation& operation,
   if (changed(record, batch, own_from)) {
     return {.code = IZO_REINT_CHANGED};
   }
+  if (refuses(record)) {
+    return {.code = IZO_REINT_REFUSED};
+  }
   std::uint64_t ino = 0;
   if (!birth) {
     const Outcome found = find(operation.object, made);
@@ -488,6 +533,12 @@ ModelReplica::Outcome ModelReplica::apply_one(const Operation& operation,
       return found;
     }
     dir = found.ino;
+  }
+  const bool sets_flags = record.op == Op::kSetattr && record.attr->has(IZO_ATTR_FSFLAGS);
+  for (const std::uint64_t one : {ino, dir}) {
+    if (one != 0 && !sets_flags && (inode(one).flags & FS_IMMUTABLE_FL) != 0) {
+      return {.code = IZO_REINT_REFUSED};
+    }
   }
   switch (record.op) {
     case Op::kCreate:
@@ -528,6 +579,9 @@ ModelReplica::Outcome ModelReplica::apply_one(const Operation& operation,
       if (record.attr->has(IZO_ATTR_MTIME)) {
         inode(ino).mtime = record.attr->mtime.seconds;
       }
+      if (record.attr->has(IZO_ATTR_FSFLAGS)) {
+        inode(ino).flags = record.attr->fsflags;
+      }
       return {};
     case Op::kSetxattr:
       inode(ino).xattrs[record.xattrs.front().name] = record.xattrs.front().value;
@@ -546,10 +600,16 @@ std::vector<Result> ModelReplica::apply(const Batch& batch) {
   std::vector<Result> out;
   std::vector<std::uint64_t> made;
   const std::size_t own_from = disk_.log.size();
+  const bool is_sml = batch.kind == Batch::Kind::kSml;
   for (const Operation& operation : batch.operations) {
-    before_change();
+    if (operation.record.op == Op::kClose && operation.object.handle.result == made.size() - 1) {
+      before_body();
+    } else {
+      before_change();
+    }
     Received& position = disk_.received[batch.peer];
-    if (position.epoch != batch.epoch || operation.record.recno != position.recno + 1) {
+    if (position.epoch != batch.epoch ||
+        (is_sml ? !position.partial : operation.record.recno != position.recno + 1)) {
       throw Error("model: a record is not the next of its log");
     }
     Result result;
@@ -571,12 +631,12 @@ std::vector<Result> ModelReplica::apply(const Batch& batch) {
         }
       }
     }
-    if (result.stored()) {
+    if (result.stored() && !is_sml) {
       position.recno = operation.record.recno;
       position.offset = operation.record.offset + operation.record.length;
       // That something was read is no change, and not recorded.
       const bool changes = done.op != Op::kSetattr || done.attr->valid != IZO_ATTR_ATIME;
-      if (batch.forward && !operation.skip && changes) {
+      if (batch.kind == Batch::Kind::kForwarded && !operation.skip && changes) {
         Record record = std::move(done);
         record.recno = disk_.log.size() + 1;
         record.offset = offset_of(record.recno);

@@ -37,13 +37,13 @@ class ModelReplica final : public Replica {
   void set_received(const Uuid& peer, const Received& position) override;
   std::vector<Result> apply(const Batch& batch) override;
   std::vector<Fid> walk(const Fid& top, const std::function<void(const Found&)>& visit) override;
+  std::optional<Portrait> portrait(const Fid& fid) override;
   Reading read_body(const Name& name, const Handle& handle) override;
   Kept keep_copy(const Name& name, const Body& body, const Name& like) override;
   bool move(const Handle& what, const Name& from, const Name& to) override;
   bool add_name(const Handle& what, const Name& from, const Name& to) override;
   bool remove(const Handle& what, const Name& name) override;
   bool touch_attributes(const Handle& what, const Name& name) override;
-  void touch_root() override {}
   std::optional<kml::Time> mtime(const Fid& fid) override;
   void set_mtime(const Fid& dir, const kml::Time& mtime) override;
   std::vector<std::string> list(const Fid& dir) override;
@@ -64,6 +64,8 @@ class ModelReplica final : public Replica {
   bool chown(std::uint64_t ino, std::uint32_t uid);
   bool utimes(std::uint64_t ino, std::int64_t mtime);
   bool setxattr(std::uint64_t ino, const std::string& name, const std::string& value);
+  /// FS_*_FL.
+  void chattr(std::uint64_t ino, std::uint32_t flags);
   bool removexattr(std::uint64_t ino, const std::string& name);
   /// Begins to change a body; what it was is not there any more.
   bool begin_write(std::uint64_t ino, const std::string& text);
@@ -71,11 +73,17 @@ class ModelReplica final : public Replica {
 
   /// Back to what was committed; files that were being written get a CLOSE.
   void cut_power();
+  /// A name goes, and nothing says so.
+  void lose(const std::string& name);
+  /// As if all that is here had been before the log began. Before anybody looks at it.
+  void forget_log();
 
   [[nodiscard]] std::vector<std::uint64_t> inodes() const;
   [[nodiscard]] std::vector<Place> places() const;
   [[nodiscard]] std::vector<std::uint64_t> directories() const;
   [[nodiscard]] std::vector<std::uint64_t> dirty() const;
+  /// 0: nothing is there.
+  [[nodiscard]] std::uint64_t ino_at(const Place& place) const { return at(place); }
   [[nodiscard]] std::string text_of(std::uint64_t ino) const;
   [[nodiscard]] bool is_file(std::uint64_t ino) const;
   /// Texts of all files.
@@ -86,7 +94,13 @@ class ModelReplica final : public Replica {
   std::set<std::string> discarded;
   /// Called before each change that the engine makes; may throw, as if its daemon was killed.
   std::function<void()> before_change = [] {};
-  /// Says which directories are not found although they are here, as if moved just now.
+  /// Says which records the file system refuses.
+  std::function<bool(const Record&)> refuses = [](const Record&) { return false; };
+  /// Called before each directory that a walk reads.
+  std::function<void()> amid_walk = [] {};
+  /// Called between the birth of a file and its body in one batch: only users come between.
+  std::function<void()> before_body = [] {};
+  /// Says which objects are not found although they are here, as if they moved just now.
   std::function<bool(const Fid&)> is_on_its_way = [](const Fid&) { return false; };
 
  private:
@@ -97,6 +111,7 @@ class ModelReplica final : public Replica {
     std::uint32_t uid = 0;
     std::uint32_t nlink = 0;
     std::int64_t mtime = 0;
+    std::uint32_t flags = 0;  // FS_IMMUTABLE_FL: only users change it or what is in it
     std::string text;
     std::map<std::string, std::string> xattrs;
     std::map<std::string, std::uint64_t> entries;

@@ -135,6 +135,12 @@ bool ModelReplica::setxattr(std::uint64_t ino, const std::string& name, const st
   return true;
 }
 
+void ModelReplica::chattr(std::uint64_t ino, std::uint32_t flags) {
+  inode(ino).flags = flags;
+  log(Op::kSetattr, ino, IZO_ASPECT_ATTR).attr =
+      kml::Attr{.valid = IZO_ATTR_FSFLAGS, .fsflags = flags};
+}
+
 bool ModelReplica::removexattr(std::uint64_t ino, const std::string& name) {
   if (inode(ino).xattrs.erase(name) == 0) {
     return false;
@@ -180,6 +186,26 @@ void ModelReplica::cut_power() {
     end_write(ino);
   }
   commit();
+}
+
+void ModelReplica::lose(const std::string& name) {
+  for (const Place& place : places()) {
+    if (place.name == name) {
+      take(place, false);
+    }
+  }
+  committed_ = disk_;
+}
+
+void ModelReplica::forget_log() {
+  for (const std::uint64_t ino : dirty()) {
+    end_write(ino);
+  }
+  for (auto& [ino, inode] : disk_.inodes) {
+    inode.closed = 0;
+  }
+  disk_.log.clear();
+  committed_ = disk_;
 }
 
 std::vector<std::uint64_t> ModelReplica::inodes() const {
@@ -249,6 +275,9 @@ std::string ModelReplica::manifest(bool with_directory_times) const {
           << inode.fid.ino << " mode " << inode.mode << " uid " << inode.uid << " mtime "
           << (with_directory_times || !S_ISDIR(inode.mode) ? inode.mtime : 0) << " text "
           << inode.text;
+      if (inode.flags != 0) {
+        out << " flags " << inode.flags;
+      }
       for (const auto& [key, value] : inode.xattrs) {
         out << " " << key << "=" << value;
       }

@@ -42,6 +42,8 @@ struct Received {
   std::uint64_t epoch = 0;
   std::uint64_t recno = 0;
   std::uint64_t offset = 0;
+  /// Not all of what was in the peer's tree there is here: it is being copied.
+  bool partial = false;
 
   bool operator==(const Received&) const = default;
 };
@@ -100,9 +102,15 @@ struct Result {
 };
 
 struct Batch {
+  enum class Kind {
+    kLog,        ///< Records of the peer's log, one after the other.
+    kForwarded,  ///< The same, and others learn of them from here: they are recorded in our log.
+    kSml,        ///< They make what the peer's tree has, in no order, and move no position, which
+                 ///< must be partial.
+  };
   Uuid peer{};
   std::uint64_t epoch = 0;
-  bool forward = false;
+  Kind kind = Kind::kLog;
   std::uint64_t decided = 0;  ///< Offset in our log.
   std::vector<Operation> operations;
 };
@@ -113,6 +121,14 @@ struct Found {
   Handle handle;
   std::uint32_t mode = 0;
   Name name;
+};
+
+/// What an object is, besides its names and what is in it.
+struct Portrait {
+  kml::Attr attr;                     ///< What it has; of a file the size too.
+  std::optional<std::string> target;  ///< Of a symbolic link.
+  std::vector<kml::Xattr> xattrs;     ///< ACLs among them; not what identifies it.
+  bool changing = false;              ///< Of a file: its body has changed, and no CLOSE says so.
 };
 
 /// What stands in our log where a record is looked for is none.
@@ -168,6 +184,10 @@ class Replica {
   /// those that were not where the index has them by then: what is in them was not told.
   virtual std::vector<Fid> walk(const Fid& top, const std::function<void(const Found&)>& visit) = 0;
 
+  /// Of an object, or the root; nullopt: it is not where the index has it any more, or cannot be
+  /// read.
+  virtual std::optional<Portrait> portrait(const Fid& fid) = 0;
+
   struct Reading {
     std::shared_ptr<Body> body;
     bool changing = false;  ///< It is being changed, or was and its CLOSE is not written yet.
@@ -193,8 +213,6 @@ class Replica {
   virtual bool remove(const Handle& what, const Name& name) = 0;
   /// Sets owner and mode to what they are, so that everybody learns of them.
   virtual bool touch_attributes(const Handle& what, const Name& name) = 0;
-  /// Sets owner, mode and time of the root, which no record made, to what they are, likewise.
-  virtual void touch_root() = 0;
   /// An object's modification time; nullopt: it is not where it was any more.
   virtual std::optional<kml::Time> mtime(const Fid& fid) = 0;
   /// Sets a directory's modification time, recorded even if it has it.

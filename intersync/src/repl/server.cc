@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "repl/sml.h"
 #include "repl/times.h"
 
 namespace izo::repl {
@@ -17,10 +18,20 @@ namespace {
 
 /// Replicas that one client can make known at once.
 constexpr std::size_t kMostNews = 64;
+/// About how many bytes of records describe objects in one answer; the others are asked for again.
+constexpr std::size_t kDescribed = std::size_t{4} << 20;
 constexpr Fid kLastFid{.replica = UINT16_MAX, .ino = UINT64_MAX, .generation = UINT32_MAX};
 
 Key key_of(const Fid& fid, std::uint32_t aspect) {
   return {.fid = fid, .aspect = aspect, .name = {}};
+}
+
+std::size_t size_of(const Record& record) {
+  std::size_t out = sizeof(izo_kml_head) + record.target.value_or("").size();
+  for (const kml::Xattr& one : record.xattrs) {
+    out += one.name.size() + one.value.size();
+  }
+  return out;
 }
 
 /// Tells the records of all clients apart, and is the same when one comes again.
@@ -46,11 +57,7 @@ Response Server::answer_one(const Hello& hello) {
   if (hello.replica == state.replica) {
     return Refusal{"the client is this replica itself"};
   }
-  const std::optional<Received> known = replica_.received(hello.replica);
-  if (!known) {
-    replica_.touch_root();
-  }
-  Received accepted = known.value_or(Received{});
+  Received accepted = replica_.received(hello.replica).value_or(Received{});
   if (accepted.epoch != hello.epoch) {
     // Its log begins anew: what it had in an older one is not asked for again.
     accepted = {.epoch = hello.epoch, .recno = 0, .offset = 0};
@@ -102,7 +109,10 @@ bool Server::is_end(std::uint64_t offset) {
 
 Response Server::answer_one(const List& list) {
   Listed out;
-  out.is_current = is_end(list.offset);
+  out.is_current = list.offset == 0 ? tree_.catch_up_exactly() : is_end(list.offset);
+  const Replica::State state = replica_.state();
+  out.at = {.epoch = state.epoch, .recno = tree_.recno(), .offset = tree_.offset()};
+  out.table = state.table;
   if (out.is_current) {
     for (const auto& [name, fid] : tree_.index().names()) {
       out.entries.push_back({.name = name, .fid = fid});
@@ -131,6 +141,49 @@ Response Server::answer_one(const Fetch& fetch) {
     }
   }
   return out;
+}
+
+Response Server::answer_one(const Describe& describe) {
+  tree_.catch_up_all();
+  const Replica::State state = replica_.state();
+  Described out{.table = {}, .at = {}, .gone = {}, .records = {}};
+  std::size_t bytes = 0;
+  for (const Fid& fid : describe.fids) {
+    if (bytes > kDescribed) {
+      break;
+    }
+    const std::optional<Portrait> is = portrait(fid);
+    const Object* object = tree_.index().find(fid);
+    if (is) {
+      const Received at{.epoch = state.epoch, .recno = tree_.recno(), .offset = tree_.offset()};
+      const Name name = object != nullptr ? object->names.front() : Name();
+      for (Record& record : sml_of(fid, name, *is, at, state.self)) {
+        bytes += size_of(record);
+        out.records.push_back(std::move(record));
+      }
+    } else if (object == nullptr && fid != kRootFid) {
+      out.gone.push_back(fid);
+    }
+  }
+  // What a power cut would take back is not told (I2): no record would say so.
+  tree_.catch_up_all();
+  out.at = {.epoch = state.epoch, .recno = tree_.recno(), .offset = tree_.offset()};
+  out.table = replica_.state().table;
+  return out;
+}
+
+std::optional<Portrait> Server::portrait(const Fid& fid) {
+  for (unsigned tries = 0; tries < 5; tries++) {
+    if (fid != kRootFid && tree_.index().find(fid) == nullptr) {
+      return std::nullopt;
+    }
+    if (std::optional<Portrait> found = replica_.portrait(fid)) {
+      return found;
+    }
+    // It, or a directory above it, has moved or gone: the log tells.
+    tree_.catch_up_all();
+  }
+  return std::nullopt;
 }
 
 Response Server::answer_one(const Push& push) {
@@ -178,7 +231,7 @@ Response Server::answer_one(const Push& push) {
     records.push_back(*std::move(record));
   }
   const Tree::Progress progress = tree_.apply(
-      push.replica, push.epoch, true, records,
+      push.replica, push.epoch, Batch::Kind::kForwarded, records,
       [&](const Record& record, std::optional<Passed> pass) {
         if (pass) {
           passed_[record.recno]++;

@@ -32,6 +32,10 @@ class Server {
   Response answer_one(const List& list);
   Response answer_one(const Fetch& fetch);
   Response answer_one(const Push& push);
+  Response answer_one(const Describe& describe);
+
+  /// What an object is; nullopt: it is gone, or, still in the index, not found now.
+  std::optional<Portrait> portrait(const Fid& fid);
 
   /// Is that the end of our log, and the index the tree there?
   bool is_end(std::uint64_t offset);

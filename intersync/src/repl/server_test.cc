@@ -155,12 +155,11 @@ TEST(Client, AListOfAnEarlierEndIsNotTheTree) {
 
 TEST(Client, RecordsWithAGapAreNotApplied) {
   Pair pair;
+  Client client(pair.here);
+  pair.settle(client);
   pair.there.make(kml::Op::kCreate, {.dir = kRootIno, .name = "x"}, 0600);
   pair.there.make(kml::Op::kCreate, {.dir = kRootIno, .name = "y"}, 0600);
   pair.there.commit();
-  Client client(pair.here);
-  const std::optional<Request> hello = client.next();
-  client.on(*hello, pair.server.answer(*hello));
   const std::optional<Request> pull = client.next();
   Response response = pair.server.answer(*pull);
   auto& records = std::get<Pulled>(response).records;

@@ -49,6 +49,7 @@ class Simulation {
       : random_(seed),
         talks_(talks),
         clients_die_(seed % 2 == 0),
+        joins_{0, seed / 2 % 5 < 2 ? seed % 150 : 0},
         server_replica_(1, true, clock_, 0),
         one_(2, false, clock_, seed % 3 == 1 ? 50 : 0),
         two_(3, false, clock_, seed % 3 == 2 ? -50 : 0) {
@@ -56,20 +57,37 @@ class Simulation {
     for (std::size_t i = 0; i < kClients; i++) {
       start_client(i);
     }
-    for (ModelReplica* replica : replicas()) {
-      const bool server = replica == &server_replica_;
-      replica->is_on_its_way = [this](const Fid&) { return faults_ && below(3) == 0; };
-      replica->before_change = [this, server] {
-        if (talking_ && faults_ && (server || clients_die_) && below(200) == 0) {
-          throw Killed{server};
+    const auto all = replicas();
+    for (std::size_t i = 0; i < all.size(); i++) {
+      all[i]->amid_walk = [this, i] {
+        if (faults_ && users_act_ && below(3) == 0) {
+          user(i);
+        }
+      };
+      all[i]->is_on_its_way = [this](const Fid&) { return faults_ && below(3) == 0; };
+      all[i]->before_change = [this, i] {
+        if (talking_ && faults_ && (i == 0 || clients_die_) &&
+            below(is_copied(i) ? 15 : 200) == 0) {
+          throw Killed{i == 0};
         }
       };
     }
   }
 
+  /// What the server has from before its log began.
+  void begin_with(unsigned changes) {
+    for (unsigned i = 0; i < changes; i++) {
+      user(0);
+    }
+    if (changes != 0) {
+      server_replica_.forget_log();
+      server_ = std::make_unique<Server>(server_replica_);
+    }
+  }
+
   void run(unsigned steps) {
     for (unsigned i = 0; i < steps; i++) {
-      step();
+      step(i);
       if (talks_) {
         look_for_texts();
       }
@@ -138,17 +156,45 @@ class Simulation {
     return from[below(from.size())];
   }
 
+  /// Is that replica one that begins with a copy of the server's tree, and has not all of it yet?
+  [[nodiscard]] bool is_copied(std::size_t replica) const {
+    return replica != 0 && links_[replica - 1].client &&
+           links_[replica - 1].client->copied().has_value();
+  }
+
+  /// Is the server's index its tree, at a moment in which nobody changes that?
+  void check_index() {
+    users_act_ = false;
+    server_->answer(List{});
+    Index walked;
+    std::vector<Fid> due{kml::kRootFid};
+    while (!due.empty()) {
+      const Fid dir = due.back();
+      due.pop_back();
+      for (const Fid& lost :
+           server_replica_.walk(dir, [&](const Found& found) { walked.add(found); })) {
+        due.push_back(lost);
+      }
+    }
+    if (!(walked == server_->index())) {
+      throw Error("the server's index is not its tree");
+    }
+    users_act_ = true;
+  }
+
   void start_client(std::size_t i) {
     links_[i].client = std::make_unique<Client>(i == 0 ? one_ : two_);
     links_[i].late.reset();
   }
 
-  void step() {
+  void step(unsigned number) {
     const std::uint64_t what = below(100);
     if (what < 45) {
       user(below(3));
     } else if (what < 93) {
-      talk(below(kClients));
+      if (const std::uint64_t i = below(kClients); number >= joins_.at(i)) {
+        talk(i);
+      }
     } else if (what < 95) {
       say("server's daemon killed");
       server_ = std::make_unique<Server>(server_replica_);
@@ -227,6 +273,7 @@ class Simulation {
       link.client->on(request, std::move(response));
       return true;
     }
+    link.client->try_again();
     std::optional<Request> request = link.client->next();
     if (!request) {
       return false;
@@ -240,20 +287,7 @@ class Simulation {
       describe(i, *request, response);
     }
     if (std::holds_alternative<Push>(*request)) {
-      server_->answer(List{});
-      Index walked;
-      std::vector<Fid> due{kml::kRootFid};
-      while (!due.empty()) {
-        const Fid dir = due.back();
-        due.pop_back();
-        for (const Fid& lost :
-             server_replica_.walk(dir, [&](const Found& found) { walked.add(found); })) {
-          due.push_back(lost);
-        }
-      }
-      if (!(walked == server_->index())) {
-        throw Error("the server's index is not its tree");
-      }
+      check_index();
     }
     if (faults_ && chance(3)) {
       say("answer lost");
@@ -294,10 +328,16 @@ class Simulation {
       }
     } else {
       const auto* listed = std::get_if<Listed>(&response);
-      say(who + (std::holds_alternative<Welcome>(response) ? "hello"
-                 : listed == nullptr                       ? "fetch"
-                 : listed->is_current                      ? "list"
-                                                           : "list, but the log grew"));
+      say(who + (std::holds_alternative<Welcome>(response)     ? "hello"
+                 : std::holds_alternative<Described>(response) ? "describe"
+                 : listed == nullptr                           ? "fetch"
+                 : listed->is_current                          ? "list"
+                                                               : "list, but the log grew"));
+      if (const auto* described = std::get_if<Described>(&response)) {
+        for (const Record& record : described->records) {
+          say("   " + in_short(record));
+        }
+      }
     }
   }
 
@@ -410,7 +450,9 @@ class Simulation {
   std::mt19937_64 random_;
   bool talks_;
   bool clients_die_;  // then their directories may keep other times (docs/conflicts.md)
+  std::array<std::uint64_t, kClients> joins_;  // the step before which each knows of no server
   bool faults_ = true;
+  bool users_act_ = true;  // while a tree is walked
   bool talking_ = false;
   std::shared_ptr<std::int64_t> clock_ = std::make_shared<std::int64_t>(1000);
   ModelReplica server_replica_;
@@ -433,6 +475,7 @@ std::uint64_t number_from(const char* variable, std::uint64_t otherwise) {
 std::string run(std::uint64_t seed, bool talks) {
   try {
     Simulation simulation(seed, talks);
+    simulation.begin_with(seed / 2 % 4 == 3 ? static_cast<unsigned>(seed % 60) : 0);
     simulation.run(static_cast<unsigned>(20 + seed % 300));
     return simulation.verdict();
   } catch (const std::exception& error) {

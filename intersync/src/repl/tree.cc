@@ -64,6 +64,7 @@ void Tree::read_all() {
   self_ = state.self;
   know_replicas();
   read_ = state.first;
+  recno_ = std::max<std::uint64_t>(state.first_recno, 1) - 1;
   unseen_ = {kRootFid};
   for (unsigned rounds = 0; !unseen_.empty(); rounds++) {
     if (rounds == kRounds) {
@@ -81,6 +82,7 @@ void Tree::read_all() {
 
 void Tree::walk_unseen() {
   for (const Fid& dir : std::exchange(unseen_, {})) {
+    walked_ = true;
     if (!index_.has_directory(dir)) {
       continue;
     }
@@ -113,6 +115,7 @@ void Tree::know_replicas() {
 }
 
 void Tree::learn(const Record& record, bool index) {
+  recno_ = record.recno;
   if (index && record.origin == self_) {
     look_for_unseen(record);
     index_.apply(record, std::nullopt);
@@ -146,6 +149,17 @@ bool Tree::catch_up() {
 bool Tree::catch_up_all() {
   replica_.commit();
   return catch_up();
+}
+
+bool Tree::catch_up_exactly() {
+  for (unsigned rounds = 0; rounds < kRounds; rounds++) {
+    walked_ = false;
+    catch_up_all();
+    if (!walked_ && unseen_.empty()) {
+      return true;
+    }
+  }
+  return false;
 }
 
 std::optional<std::shared_ptr<Body>> Tree::read_body(const Fid& fid) {
@@ -183,8 +197,12 @@ Tree::Attempt Tree::try_batch(Batch& batch, std::span<const Record> records,
                               std::optional<Passed> pass, const Decide& decide) {
   Attempt out;
   std::size_t bytes = 0;
-  for (const Record& record : records.first(std::min(records.size(), kBatch))) {
-    if (bytes > kBatchBytes) {
+  for (std::size_t i = 0; i < records.size(); i++) {
+    const Record& record = records[i];
+    const bool is_body_of_last = i != 0 && record.op == Op::kClose &&
+                                 records[i - 1].op == Op::kCreate &&
+                                 records[i - 1].object == record.object;
+    if ((i >= kBatch || bytes > kBatchBytes) && !is_body_of_last) {
       break;
     }
     Decision decision = decide(record, std::exchange(pass, std::nullopt));
@@ -252,7 +270,7 @@ void Tree::settle(const Batch& batch, const std::vector<Result>& results,
     if (fid && results[i].handle.ino != 0) {
       index_.set_handle(*fid, results[i].handle);
     }
-    if (batch.forward) {
+    if (batch.kind == Batch::Kind::kForwarded) {
       Record record = operation.record;
       record.recno = results[i].recno;
       on_record_(record);
@@ -288,8 +306,9 @@ Tree::Decision Tree::resolve(const Operation& operation, const Result& result) {
     case IZO_REINT_REFUSED:
       return refuse(operation);
     case IZO_REINT_STOPPED:
-      return Blocked{"the file system cannot take it now: " +
-                     std::generic_category().message(-result.error)};
+      return Blocked{
+          "the file system cannot take it now: " + std::generic_category().message(-result.error),
+          true};
     case IZO_REINT_BUSY:
     case IZO_REINT_CHANGED:
       if (!catch_up_all()) {
@@ -322,7 +341,7 @@ bool Tree::give_way(const Record& record, std::optional<Passed>& pass) {
   return true;
 }
 
-Tree::Progress Tree::apply(const Uuid& peer, std::uint64_t epoch, bool forward,
+Tree::Progress Tree::apply(const Uuid& peer, std::uint64_t epoch, Batch::Kind kind,
                            std::span<const Record> records, const Decide& decide) {
   Progress progress;
   std::optional<Passed> pass;
@@ -330,8 +349,7 @@ Tree::Progress Tree::apply(const Uuid& peer, std::uint64_t epoch, bool forward,
   unsigned changes = 0;
   while (progress.stored < records.size()) {
     catch_up();
-    Batch batch{
-        .peer = peer, .epoch = epoch, .forward = forward, .decided = read_, .operations = {}};
+    Batch batch{.peer = peer, .epoch = epoch, .kind = kind, .decided = read_, .operations = {}};
     index_.begin();
     Attempt attempt = try_batch(batch, records.subspan(progress.stored), pass, decide);
     std::optional<Decision> next = std::move(attempt.next);
@@ -359,6 +377,7 @@ Tree::Progress Tree::apply(const Uuid& peer, std::uint64_t epoch, bool forward,
     }
     if (const auto* blocked = std::get_if<Blocked>(&*next)) {
       progress.blocked = blocked->why;
+      progress.is_full = blocked->is_full;
       return progress;
     }
     if (const auto* passed = std::get_if<Passed>(&*next)) {

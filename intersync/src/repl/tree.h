@@ -22,6 +22,7 @@ namespace izo::repl {
 /// Something that cannot be now; nothing is wrong. One line.
 struct Blocked {
   std::string why;
+  bool is_full = false;  ///< Nothing else can be either, now.
 };
 
 /// Something must be done first, outside of any batch.
@@ -48,11 +49,16 @@ class Tree {
   [[nodiscard]] bool is_current() { return unseen_.empty() && replica_.state().end == read_; }
   /// The offset in our log up to which the index has it.
   [[nodiscard]] std::uint64_t offset() const { return read_; }
+  /// The number of the last record before that offset.
+  [[nodiscard]] std::uint64_t recno() const { return recno_; }
 
   /// Reads what is new in our log on the medium. Returns whether there was any.
   bool catch_up();
   /// The same, with what is not on the medium yet.
   bool catch_up_all();
+  /// The same, until the index is the tree as it was at offset(), and all of that is on the medium.
+  /// False: directories move too fast.
+  bool catch_up_exactly();
 
   /// A file's body, whole. Null: it is gone or being changed, and our log says so or will. Nullopt:
   /// not now, as its names change all the time.
@@ -67,10 +73,11 @@ class Tree {
   struct Progress {
     std::size_t stored = 0;  ///< Records whose outcome is stored.
     std::string blocked;     ///< Why the next one is not; empty: all are.
+    bool is_full = false;    ///< Others would not be either: the file system takes nothing now.
   };
 
-  /// Applies records of a peer's log as `decide` says.
-  Progress apply(const Uuid& peer, std::uint64_t epoch, bool forward,
+  /// Applies records of a peer's as `decide` says.
+  Progress apply(const Uuid& peer, std::uint64_t epoch, Batch::Kind kind,
                  std::span<const Record> records, const Decide& decide);
 
   /// adapt(), and then what the engine's sides decide alike: what to do first, or why it is passed.
@@ -112,8 +119,10 @@ class Tree {
   std::uint16_t self_ = 0;
   bool gives_way_ = false;  // the record that is next makes an object, and yields
   std::set<Fid> unseen_;    // directories in which there may be what the walk has not seen
+  bool walked_ = false;     // the index may have what is not on the medium
   std::size_t known_ = 0;   // replicas in the index
   std::uint64_t read_ = 0;  // offset of our log up to which the index has it
+  std::uint64_t recno_ = 0;
 };
 
 }  // namespace izo::repl

@@ -92,7 +92,8 @@ bool has(const kml::ReceivedSlot& peer, std::uint32_t flag) {
 std::string peer_text(const kml::ReceivedSlot& peer) {
   return "  peer        " + kml::to_string(peer.replica) + ", its log " + hex(peer.epoch) +
          " is applied up to record " + std::to_string(peer.recno) +
-         (has(peer, IZO_RCVD_UPSTREAM) ? ", our server\n" : "\n");
+         (has(peer, IZO_RCVD_UPSTREAM) ? ", our server" : "") +
+         (has(peer, IZO_RCVD_PARTIAL) ? ", whose tree is not all here yet\n" : "\n");
 }
 
 Json peer_json(const kml::ReceivedSlot& peer) {
@@ -100,7 +101,8 @@ Json peer_json(const kml::ReceivedSlot& peer) {
           {"epoch", hex(peer.epoch)},
           {"recno", peer.recno},
           {"offset", peer.offset},
-          {"upstream", has(peer, IZO_RCVD_UPSTREAM)}};
+          {"upstream", has(peer, IZO_RCVD_UPSTREAM)},
+          {"partial", has(peer, IZO_RCVD_PARTIAL)}};
 }
 
 template <typename T>

@@ -73,19 +73,20 @@ TEST(FilesetStatus, SaysHowFarPeersLogsAreApplied) {
        .recno = 300,
        .offset = 4096,
        .outcome = 0,
-       .flags = IZO_RCVD_UPSTREAM}};
+       .flags = IZO_RCVD_UPSTREAM | IZO_RCVD_PARTIAL}};
   EXPECT_NE(to_text(status).find(
                 "  peer        44000000-0000-0000-0000-000000000000, its log 0x0000000000000099 is "
                 "applied up to record 7\n"
                 "  peer        55000000-0000-0000-0000-000000000000, its log 0x1000000000000000 "
-                "is applied up to record 300, our server\n"),
+                "is applied up to record 300, our server, whose tree is not all here yet\n"),
             std::string::npos)
       << to_text(status);
-  EXPECT_EQ(to_json(status)["peers"].dump(),
-            R"([{"replica_uuid":"44000000-0000-0000-0000-000000000000",)"
-            R"("epoch":"0x0000000000000099","recno":7,"offset":8,"upstream":false},)"
-            R"({"replica_uuid":"55000000-0000-0000-0000-000000000000",)"
-            R"("epoch":"0x1000000000000000","recno":300,"offset":4096,"upstream":true}])");
+  EXPECT_EQ(
+      to_json(status)["peers"].dump(),
+      R"([{"replica_uuid":"44000000-0000-0000-0000-000000000000",)"
+      R"("epoch":"0x0000000000000099","recno":7,"offset":8,"upstream":false,"partial":false},)"
+      R"({"replica_uuid":"55000000-0000-0000-0000-000000000000",)"
+      R"("epoch":"0x1000000000000000","recno":300,"offset":4096,"upstream":true,"partial":true}])");
 }
 
 TEST(FilesetStatus, OverflowAndFailureAreTroubles) {

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "daemon/portrait.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <linux/intermezzo_kml.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <string_view>
+
+#include "base/error.h"
+#include "base/unique_fd.h"
+
+namespace izo::daemon {
+namespace {
+
+kml::Time time_of(const timespec& time) {
+  return {.seconds = time.tv_sec, .nanoseconds = static_cast<std::uint32_t>(time.tv_nsec)};
+}
+
+kml::Attr attr_of(const struct stat& st) {
+  kml::Attr out{.valid = IZO_ATTR_MODE | IZO_ATTR_UID | IZO_ATTR_GID | IZO_ATTR_MTIME |
+                         IZO_ATTR_CTIME | IZO_ATTR_ATIME,
+                .mode = st.st_mode,
+                .uid = st.st_uid,
+                .gid = st.st_gid,
+                .mtime = time_of(st.st_mtim),
+                .ctime = time_of(st.st_ctim),
+                .atime = time_of(st.st_atim)};
+  if (S_ISREG(st.st_mode)) {
+    out.valid |= IZO_ATTR_SIZE;
+    out.size = static_cast<std::uint64_t>(st.st_size);
+  } else if (S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode)) {
+    out.valid |= IZO_ATTR_RDEV;
+    out.rdev = std::uint64_t{major(st.st_rdev)} << 32 | minor(st.st_rdev);
+  }
+  return out;
+}
+
+/// Only files and directories have them, and not on every cache.
+void add_flags(int fd, kml::Attr& attr) {
+  int flags = 0;
+  if (::ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0) {
+    attr.valid |= IZO_ATTR_FSFLAGS;
+    attr.fsflags = static_cast<std::uint32_t>(flags);
+  }
+  fsxattr more{};
+  if (::ioctl(fd, FS_IOC_FSGETXATTR, &more) == 0) {
+    attr.valid |= IZO_ATTR_PROJID;
+    attr.projid = more.fsx_projid;
+  }
+}
+
+/// The whole answer of a call that fills a buffer; nullopt if there is none of it. What is asked
+/// about may change between two calls.
+template <typename Call>
+std::optional<std::string> filled_by(const Call& call, std::string_view what,
+                                     const std::string& path) {
+  std::string out;
+  for (;;) {
+    const ssize_t size = call(nullptr, 0);
+    if (size < 0 && (errno == ENODATA || errno == ENOTSUP)) {
+      return std::nullopt;
+    }
+    out.resize(checked(size, what, path));
+    if (out.empty()) {
+      return out;
+    }
+    const ssize_t got = call(out.data(), out.size());
+    if (got >= 0) {
+      out.resize(static_cast<std::size_t>(got));
+      return out;
+    }
+    if (errno != ERANGE && errno != ENODATA) {
+      throw SysError(errno, what, path);
+    }
+  }
+}
+
+/// `path` is not followed if it is a symbolic link; one behind a descriptor is.
+std::vector<kml::Xattr> xattrs_of(const std::string& path, bool follow) {
+  const std::optional<std::string> names = filled_by(
+      [&](char* buffer, std::size_t size) {
+        return follow ? ::listxattr(path.c_str(), buffer, size)
+                      : ::llistxattr(path.c_str(), buffer, size);
+      },
+      "listxattr", path);
+  std::vector<kml::Xattr> out;
+  for (std::string_view rest = names ? *names : std::string_view(); !rest.empty();) {
+    const std::string name(rest.substr(0, rest.find('\0')));
+    rest.remove_prefix(std::min(rest.size(), name.size() + 1));
+    std::optional<std::string> value = filled_by(
+        [&](char* buffer, std::size_t size) {
+          return follow ? ::getxattr(path.c_str(), name.c_str(), buffer, size)
+                        : ::lgetxattr(path.c_str(), name.c_str(), buffer, size);
+        },
+        "getxattr", path);
+    if (value) {
+      out.push_back({.name = name, .value = *std::move(value)});
+    }
+  }
+  return out;
+}
+
+std::string path_of(int fd) {
+  return "/proc/self/fd/" + std::to_string(fd);
+}
+
+std::string target_of(int directory, const std::string& name, std::size_t size) {
+  std::string out(size + 1, '\0');
+  out.resize(static_cast<std::size_t>(
+      checked(::readlinkat(directory, name.c_str(), out.data(), out.size()), "readlink", name)));
+  return out;
+}
+
+}  // namespace
+
+repl::Portrait portrait_of(int fd) {
+  struct stat st{};
+  checked(::fstat(fd, &st), "stat", "an open file");
+  repl::Portrait out{.attr = attr_of(st), .target = {}, .xattrs = xattrs_of(path_of(fd), true)};
+  add_flags(fd, out.attr);
+  return out;
+}
+
+std::optional<repl::Portrait> portrait_of(int directory, const std::string& name) {
+  struct stat st{};
+  if (::fstatat(directory, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) {
+    if (errno == ENOENT) {
+      return std::nullopt;
+    }
+    throw SysError(errno, "stat", name);
+  }
+  if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)) {
+    const int fd = ::openat(directory, name.c_str(),
+                            O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOATIME | O_CLOEXEC);
+    if (fd < 0 && (errno == ENOENT || errno == ELOOP || errno == ENXIO)) {
+      return std::nullopt;
+    }
+    const UniqueFd file(checked(fd, "open", name));
+    return portrait_of(file.get());
+  }
+  repl::Portrait out{.attr = attr_of(st),
+                     .target = {},
+                     .xattrs = xattrs_of(path_of(directory) + "/" + name, false)};
+  if (S_ISLNK(st.st_mode)) {
+    out.target = target_of(directory, name, static_cast<std::size_t>(st.st_size));
+  }
+  return out;
+}
+
+}  // namespace izo::daemon
