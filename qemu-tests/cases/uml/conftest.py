@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Shows each function of each guest_*.py as one pytest test; every file is booted once, two guests side by
+"""Shows each function of each guest_*.py as one pytest test; every file is booted once, some guests side by
 side.
 
 A file may set DISKS (sizes of ubda, ubdb, ...), CASE_DEADLINE and FILE_DEADLINE (seconds), ENVIRONMENT (names
@@ -25,6 +25,8 @@ CLOSING_CHECKS = ("lockdep_still_on", "no_kernel_memory_leaked", "console_clean"
 PAIR_CHECK = "disks_unmount_equal_and_clean"
 # mkfs.btrfs wants 110 MB; a disk takes only what is written to it.
 OTHER_DISKS = ("160M",) * 5
+# One more than processors: a guest waits now and then, at its end five seconds for kmemleak.
+GUESTS_AT_ONCE = min(8, os.cpu_count() or 1) + 1
 CONSTANTS = ("DISKS", "CASE_DEADLINE", "FILE_DEADLINE", "ENVIRONMENT", "EXTRA_SECONDS", "FILES",
              "ALSO_ON")
 
@@ -33,11 +35,11 @@ class Guests:
     """Boots the guests the selected tests need and keeps their results."""
 
     def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(max_workers=max(1, min(2, os.cpu_count() or 1)))
+        self._pool = ThreadPoolExecutor(max_workers=GUESTS_AT_ONCE)
         self._runs: dict[tuple[Path, str], Future[uml.GuestRun]] = {}
 
     def start(self, jobs: list[uml.Job]) -> None:
-        """Boot them, two at a time, in this order."""
+        """Boot them, GUESTS_AT_ONCE at a time, in this order."""
         uml.remove_old_runs()
         binary = uml.kernel()
         for job in jobs:
