@@ -104,10 +104,6 @@ void imitate(int file, const struct stat& like) {
   checked(::futimens(file, times.data()), "utimes", "a conflict copy");
 }
 
-kml::Time time_of(const timespec& time) {
-  return {.seconds = time.tv_sec, .nanoseconds = static_cast<std::uint32_t>(time.tv_nsec)};
-}
-
 __u32 flags_of(repl::Batch::Kind kind) {
   switch (kind) {
     case repl::Batch::Kind::kForwarded:

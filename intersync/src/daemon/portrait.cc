@@ -20,10 +20,6 @@
 namespace izo::daemon {
 namespace {
 
-kml::Time time_of(const timespec& time) {
-  return {.seconds = time.tv_sec, .nanoseconds = static_cast<std::uint32_t>(time.tv_nsec)};
-}
-
 kml::Attr attr_of(const struct stat& st) {
   kml::Attr out{.valid = IZO_ATTR_MODE | IZO_ATTR_UID | IZO_ATTR_GID | IZO_ATTR_MTIME |
                          IZO_ATTR_CTIME | IZO_ATTR_ATIME,
@@ -120,6 +116,10 @@ std::string target_of(int directory, const std::string& name, std::size_t size) 
 }
 
 }  // namespace
+
+kml::Time time_of(const timespec& time) {
+  return {.seconds = time.tv_sec, .nanoseconds = static_cast<std::uint32_t>(time.tv_nsec)};
+}
 
 repl::Portrait portrait_of(int fd) {
   struct stat st{};

@@ -11,46 +11,38 @@ using kml::Op;
 
 namespace {
 
-Key of(const Fid& fid, std::uint32_t aspect) {
-  return {.fid = fid, .aspect = aspect, .name = {}};
-}
-
-Key of(const kml::Place& place) {
-  return {.fid = place.dir, .aspect = 0, .name = place.name};
-}
-
 /// What happens to an object that loses a name.
 void lose_name(Access& access, const Fid& fid, std::uint32_t links_left, bool directory) {
-  access.writes.push_back(of(fid, IZO_ASPECT_LINK));
+  access.writes.push_back(key_of(fid, IZO_ASPECT_LINK));
   if (links_left == 0 || directory) {
-    access.writes.push_back(of(fid, IZO_ASPECT_EXISTENCE));
+    access.writes.push_back(key_of(fid, IZO_ASPECT_EXISTENCE));
     // Whoever changed it meanwhile would lose that.
-    access.reads.push_back(of(fid, IZO_ASPECT_BODY));
+    access.reads.push_back(key_of(fid, IZO_ASPECT_BODY));
   }
 }
 
 void rename(Access& access, const Record& record, const Index& index) {
-  access.writes.push_back(of(*record.place));
-  access.writes.push_back(of(*record.to));
-  access.writes.push_back(of(record.object, IZO_ASPECT_LINK));
+  access.writes.push_back(key_of(*record.place));
+  access.writes.push_back(key_of(*record.to));
+  access.writes.push_back(key_of(record.object, IZO_ASPECT_LINK));
   for (const Fid& dir : {record.place->dir, record.to->dir}) {
-    access.reads.push_back(of(dir, IZO_ASPECT_EXISTENCE));
+    access.reads.push_back(key_of(dir, IZO_ASPECT_EXISTENCE));
   }
-  access.reads.push_back(of(record.object, IZO_ASPECT_EXISTENCE));
+  access.reads.push_back(key_of(record.object, IZO_ASPECT_EXISTENCE));
   const Object* object = index.find(record.object);
   if (object != nullptr && S_ISDIR(object->type)) {
     for (const Fid& dir : index.above(record.to->dir)) {
-      access.reads.push_back(of(dir, IZO_ASPECT_LINK));
+      access.reads.push_back(key_of(dir, IZO_ASPECT_LINK));
     }
-    access.reads.push_back(of(record.to->dir, IZO_ASPECT_LINK));
+    access.reads.push_back(key_of(record.to->dir, IZO_ASPECT_LINK));
   }
   if (record.replaced && (record.flags & IZO_KML_EXCHANGE) != 0) {
-    access.writes.push_back(of(record.replaced->fid, IZO_ASPECT_LINK));
+    access.writes.push_back(key_of(record.replaced->fid, IZO_ASPECT_LINK));
   } else if (record.replaced) {
     lose_name(access, record.replaced->fid, record.replaced->nlink, false);
   }
   if (record.whiteout) {
-    access.writes.push_back(of(record.whiteout->fid, IZO_ASPECT_EXISTENCE));
+    access.writes.push_back(key_of(record.whiteout->fid, IZO_ASPECT_EXISTENCE));
   }
 }
 
@@ -63,42 +55,42 @@ Access access_of(const Record& record, const Index& index) {
     case Op::kMkdir:
     case Op::kMknod:
     case Op::kSymlink:
-      access.writes = {of(*record.place), of(record.object, IZO_ASPECT_EXISTENCE)};
-      access.reads = {of(record.place->dir, IZO_ASPECT_EXISTENCE)};
+      access.writes = {key_of(*record.place), key_of(record.object, IZO_ASPECT_EXISTENCE)};
+      access.reads = {key_of(record.place->dir, IZO_ASPECT_EXISTENCE)};
       break;
     case Op::kLink:
-      access.writes = {of(*record.place), of(record.object, IZO_ASPECT_LINK)};
-      access.reads = {of(record.place->dir, IZO_ASPECT_EXISTENCE),
-                      of(record.object, IZO_ASPECT_EXISTENCE)};
+      access.writes = {key_of(*record.place), key_of(record.object, IZO_ASPECT_LINK)};
+      access.reads = {key_of(record.place->dir, IZO_ASPECT_EXISTENCE),
+                      key_of(record.object, IZO_ASPECT_EXISTENCE)};
       break;
     case Op::kUnlink:
     case Op::kRmdir:
-      access.writes = {of(*record.place)};
+      access.writes = {key_of(*record.place)};
       lose_name(access, record.object, record.nlink, record.op == Op::kRmdir);
       break;
     case Op::kRename:
       rename(access, record, index);
       break;
     case Op::kSetattr:
-      access.reads = {of(record.object, IZO_ASPECT_EXISTENCE)};
+      access.reads = {key_of(record.object, IZO_ASPECT_EXISTENCE)};
       if ((record.aspects & IZO_ASPECT_ATTR) != 0) {
-        access.writes = {of(record.object, IZO_ASPECT_ATTR)};
+        access.writes = {key_of(record.object, IZO_ASPECT_ATTR)};
       }
       break;
     case Op::kSetxattr:
     case Op::kRemovexattr:
-      access.reads = {of(record.object, IZO_ASPECT_EXISTENCE)};
+      access.reads = {key_of(record.object, IZO_ASPECT_EXISTENCE)};
       access.writes = {
           {.fid = record.object,
            .aspect = IZO_ASPECT_XATTR,
            .name = record.xattrs.empty() ? std::string() : record.xattrs.front().name}};
       if ((record.aspects & IZO_ASPECT_ATTR) != 0) {
-        access.writes.push_back(of(record.object, IZO_ASPECT_ATTR));
+        access.writes.push_back(key_of(record.object, IZO_ASPECT_ATTR));
       }
       break;
     case Op::kClose:
-      access.reads = {of(record.object, IZO_ASPECT_EXISTENCE)};
-      access.writes = {of(record.object, IZO_ASPECT_BODY)};
+      access.reads = {key_of(record.object, IZO_ASPECT_EXISTENCE)};
+      access.writes = {key_of(record.object, IZO_ASPECT_BODY)};
       break;
   }
   return access;

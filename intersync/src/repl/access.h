@@ -21,6 +21,18 @@ struct Key {
   bool operator==(const Key&) const = default;
 };
 
+inline Key key_of(const Fid& fid, std::uint32_t aspect) {
+  return {.fid = fid, .aspect = aspect, .name = {}};
+}
+
+inline Key key_of(const Name& name) {
+  return {.fid = name.dir, .aspect = 0, .name = name.name};
+}
+
+inline Key key_of(const kml::Place& place) {
+  return {.fid = place.dir, .aspect = 0, .name = place.name};
+}
+
 struct KeyHash {
   std::size_t operator()(const Key& key) const noexcept {
     return std::hash<Fid>{}(key.fid) ^ std::hash<std::string>{}(key.name) * 31 ^ key.aspect;

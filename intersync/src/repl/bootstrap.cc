@@ -34,14 +34,6 @@ bool may_describe(const Record& record) {
          record.op == Op::kClose;
 }
 
-Key key_of(const Fid& fid, std::uint32_t aspect) {
-  return {.fid = fid, .aspect = aspect, .name = {}};
-}
-
-Key key_of(const Name& name) {
-  return {.fid = name.dir, .aspect = 0, .name = name.name};
-}
-
 }  // namespace
 
 Bootstrap::Bootstrap(Replica& replica, Tree& tree, Own own, const Uuid& server, const Received& at,

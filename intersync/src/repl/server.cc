@@ -22,10 +22,6 @@ constexpr std::size_t kMostNews = 64;
 constexpr std::size_t kDescribed = std::size_t{4} << 20;
 constexpr Fid kLastFid{.replica = UINT16_MAX, .ino = UINT64_MAX, .generation = UINT32_MAX};
 
-Key key_of(const Fid& fid, std::uint32_t aspect) {
-  return {.fid = fid, .aspect = aspect, .name = {}};
-}
-
 std::size_t size_of(const Record& record) {
   std::size_t out = sizeof(izo_kml_head) + record.target.value_or("").size();
   for (const kml::Xattr& one : record.xattrs) {
