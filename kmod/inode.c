@@ -211,7 +211,8 @@ static int izo_resize_and_setattr(struct izo_ctx *ctx, struct dentry *dentry, st
  * @dentry: the object, its inode locked
  * @attr: what to change
  *
- * Return: 0; -ESTALE for a truncate(2) that came too late for its name; another negative errno.
+ * Return: 0; -ESTALE for a truncate(2), or an O_TRUNC, that came too late for its name; another
+ * negative errno.
  */
 int izo_setattr(struct mnt_idmap *idmap, struct dentry *dentry, struct iattr *attr)
 {
@@ -221,8 +222,8 @@ int izo_setattr(struct mnt_idmap *idmap, struct dentry *dentry, struct iattr *at
 	if (err)
 		return err;
 	/* by a name that stands for a new file now: the VFS looks it up again */
-	if ((attr->ia_valid & (ATTR_SIZE | ATTR_FILE)) == ATTR_SIZE &&
-	    izo_i(d_inode(dentry))->replaced)
+	if (izo_i(d_inode(dentry))->replaced && attr->ia_valid & ATTR_SIZE &&
+	    (attr->ia_valid & ATTR_OPEN || !(attr->ia_valid & ATTR_FILE)))
 		return -ESTALE;
 	izo_ctx_local(&ctx, dentry->d_sb);
 	if (attr->ia_valid & ATTR_SIZE)

@@ -14,7 +14,7 @@
 #include "log.h"
 #include "reint.h"
 
-/* No attribute needs more free blocks. */
+/* No attribute needs more free blocks; on tmpfs, where user attributes take their room, inodes. */
 #define IZO_ROOM_ENOUGH 256
 
 /* Find the object, lock it, see whether it may be changed. */
@@ -52,10 +52,14 @@ static void izo_object_leave(struct dentry *object)
  */
 static bool izo_cannot_hold(struct izo_step *step, const struct dentry *object)
 {
+	bool in_memory = !izo_sb(step->batch->sb)->config.cache->needs_device;
 	struct kstatfs st;
 
-	return !test_bit(IZO_LOG_OVERFLOW, &step->batch->log->state) &&
-	       !izo_lower_statfs(d_inode(object), &st) && st.f_bavail >= IZO_ROOM_ENOUGH;
+	if (test_bit(IZO_LOG_OVERFLOW, &step->batch->log->state) ||
+	    izo_lower_statfs(d_inode(object), &st))
+		return false;
+	return st.f_bavail >= IZO_ROOM_ENOUGH &&
+	       (!in_memory || !st.f_files || st.f_ffree >= IZO_ROOM_ENOUGH);
 }
 
 /* What only the flags or the kind of cache forbid is no error of the cache. */

@@ -326,6 +326,7 @@ static int izo_body_may_change(struct izo_body *b)
 		.inode = b->old, .aspects = IZO_ASPECT_BODY | IZO_ASPECT_EXISTENCE,
 	};
 	int err = izo_body_may_take_names(b);
+	bool busy;
 
 	if (err)
 		return err;
@@ -334,12 +335,14 @@ static int izo_body_may_change(struct izo_body *b)
 		return IZO_REINT_REFUSED;
 	if (izo_i(b->new)->class != izo_i(b->old)->class)
 		return IZO_REINT_CLASS;
-	if (izo_is_changing(b->old) || izo_reint_changed(b->step, &key, 1))
-		return IZO_REINT_CHANGED;
 	/* who opens it for writing from now on looks its name up again */
 	WRITE_ONCE(izo_i(b->old)->replaced, true);
 	smp_mb();	/* the mark before the count; pairs with izo_begin_writing() */
-	if (izo_is_being_written(b->old))
+	busy = izo_is_being_written(b->old);
+	/* asked after that: who mapped it and has gone since needed no lock to change it */
+	if (izo_is_changing(b->old) || izo_reint_changed(b->step, &key, 1))
+		return IZO_REINT_CHANGED;
+	if (busy)
 		return IZO_REINT_BUSY;
 	err = break_lease(b->old, O_WRONLY | O_NONBLOCK);
 	return err ? err : try_break_deleg(b->old, NULL);

@@ -194,6 +194,8 @@ static int izo_remove_locked(struct izo_step *step, struct izo_spot *s, struct i
 		{ .inode = victim, .aspects = ~IZO_ASPECT_TIMES },
 		{ .dir = d_inode(s->dir), .name = &s->dentry->d_name },
 	};
+	/* before it is asked for changes: who mapped it and goes needs no lock for one */
+	bool busy = izo_is_writers_last(victim);
 	struct izo_ctx ctx;
 	int err;
 
@@ -201,7 +203,7 @@ static int izo_remove_locked(struct izo_step *step, struct izo_spot *s, struct i
 		return IZO_REINT_MOUNTED;
 	if (izo_is_changing(victim) || izo_reint_changed(step, keys, ARRAY_SIZE(keys)))
 		return IZO_REINT_CHANGED;
-	if (izo_is_writers_last(victim))
+	if (busy)
 		return IZO_REINT_BUSY;
 	err = S_ISDIR(victim->i_mode) ? 0 : try_break_deleg(victim, NULL);
 	if (err)
@@ -407,6 +409,8 @@ static int izo_move_changed(struct izo_step *step, struct izo_move *m)
 
 static int izo_move_locked(struct izo_step *step, struct izo_move *m, struct dentry *spare)
 {
+	/* as in izo_remove_locked() */
+	bool busy = m->target && !(m->flags & RENAME_EXCHANGE) && izo_is_writers_last(m->target);
 	struct izo_ctx ctx;
 	int err;
 
@@ -417,7 +421,7 @@ static int izo_move_locked(struct izo_step *step, struct izo_move *m, struct den
 		return IZO_REINT_CLASS;
 	if (izo_move_changed(step, m))
 		return IZO_REINT_CHANGED;
-	if (m->target && !(m->flags & RENAME_EXCHANGE) && izo_is_writers_last(m->target))
+	if (busy)
 		return IZO_REINT_BUSY;
 	err = izo_break_delegs(m);
 	if (err)

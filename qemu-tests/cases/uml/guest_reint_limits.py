@@ -9,14 +9,13 @@ import os
 import stat
 import struct
 import threading
-import time
 from pathlib import Path
 from typing import Callable
 
 from guest.debug_switch import LINGER, going_wrong
 from guest.disks import (check_ext, copy_as_after_a_crash, debugfs_write, fill, make_btrfs, make_ext4,
                          make_xfs, run)
-from guest.expect import as_user, equal, expect_errno, intermezzo_only
+from guest.expect import as_user, equal, expect_errno, intermezzo_only, process_state
 from guest.kml import Log, Record, reseal
 from guest.mounting import mount_old, umount
 from guest.reint import (FORWARD, OBJECT_AT, PARTIAL, SML, UPSTREAM, Operation, Replica, Result, item_at,
@@ -67,6 +66,13 @@ def pass_over(replica: Replica) -> None:
     replica.recno += 1
     replica.note_names(op.record)
     drop_bodies(replica)
+
+
+def await_linger(thread: threading.Thread) -> None:
+    """Until it lingers in its change, which LINGER makes it do for 20 ms."""
+    assert thread.native_id
+    while thread.is_alive() and process_state(thread.native_id) != "D":
+        pass
 
 
 @intermezzo_only
@@ -149,7 +155,7 @@ def test_a_name_that_is_being_added(disk: str, second_disk: str) -> None:
         with going_wrong(LINGER):
             linker = threading.Thread(target=os.link, args=(f"{replica.root}/d/f", f"{replica.root}/e/g"))
             linker.start()
-            time.sleep(0.005)
+            await_linger(linker)
             answer = submit(replica.root, replica.peer, epoch, [op.encode()], decided=end)[0].code
             linker.join()
         drop_bodies(replica)
@@ -532,12 +538,15 @@ def test_files_in_use_are_not_removed_under_their_writers(disk: str, second_disk
 
 @intermezzo_only
 def test_who_opens_a_file_for_writing_gets_the_one_that_has_the_name(disk: str, second_disk: str) -> None:
-    """An open and a truncate that have looked the name up while a new body was on its way to it."""
+    """Opens, a reader's O_TRUNC too, and a truncate that have looked the name up while a new body was on its
+    way to it."""
     with two(disk, second_disk, forward=True) as replica:
         Path(f"{replica.peer_root}/f").write_bytes(b"old")
         all_stored(replica.pull())
         path = f"{replica.root}/f"
-        for number, use in enumerate((lambda: os.open(path, os.O_WRONLY), lambda: os.truncate(path, 2))):
+        for number, use in enumerate((lambda: os.open(path, os.O_WRONLY),
+                                      lambda: os.open(path, os.O_RDONLY | os.O_TRUNC),
+                                      lambda: os.truncate(path, 2))):
             Path(f"{replica.peer_root}/f").write_bytes(b"new %d" % number)
             op = next_operation(replica)
             os.sync()
@@ -548,7 +557,7 @@ def test_who_opens_a_file_for_writing_gets_the_one_that_has_the_name(disk: str, 
                 submit(*batch, flags=FORWARD, decided=end)))
             with going_wrong(LINGER):
                 sender.start()
-                time.sleep(0.01)
+                await_linger(sender)
                 fd = use()
                 sender.join()
             equal([r.code for r in submitted], ["applied"], "the body")
@@ -591,6 +600,29 @@ def test_bodies_on_other_caches(disk: str, second_disk: str) -> None:
             equal(os.stat(f"{replica.root}/a/one").st_nlink, 3, "links")
             run("chattr", "-i", f"{peer}/a/b")
             all_stored(replica.pull())
+
+
+@intermezzo_only
+def test_an_attribute_waits_for_room_on_tmpfs(disk: str, second_disk: str) -> None:
+    """There user attributes take the room of inodes: that none is free now does not refuse one for ever."""
+    make_ext4(disk, "-b", "4096")
+    with mounted(disk, FILESET) as peer, \
+            mounted("none", f"{FILESET},nr_inodes=1000", "vintermezzo") as root:
+        replica = Replica(root, peer)
+        Path(f"{peer}/f").touch()
+        all_stored(replica.pull())
+        os.mkdir(f"{root}/tmp")
+        count = 0
+        while os.statvfs(root).f_ffree > 1:
+            count += 1
+            Path(f"{root}/tmp/{count}").touch()
+        os.setxattr(f"{peer}/f", "user.long", b"v" * 3500)
+        said = replica.pull()[-1]
+        equal((said.code, said.error), ("stopped", -errno.ENOSPC), "without room")
+        for number in range(8):
+            os.unlink(f"{root}/tmp/{count - number}")
+        all_stored(replica.pull())
+        equal(os.getxattr(f"{root}/f", "user.long"), b"v" * 3500, "the attribute")
 
 
 @intermezzo_only
