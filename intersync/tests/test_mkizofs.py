@@ -182,8 +182,9 @@ def test_unfit_file_systems(tmp_path, options, words):
 def test_refusals(ext4, tmp_path):
     assert "No such file or directory" in mkizofs(tmp_path / "nothing", code=1)
     empty = tmp_path / "empty"
-    empty.write_bytes(bytes(1 << 20))
-    assert "no ext2, ext3 or ext4 is on it" in mkizofs(empty, code=1)
+    for size in (0, 100, 1 << 20):
+        empty.write_bytes(bytes(size))
+        assert "no ext2, ext3 or ext4 is on it" in mkizofs(empty, code=1)
     assert "it is no cache" in mkizofs("--clone", ext4, code=1)
     run("debugfs", "-w", "-R", "set_super_value state 0", ext4)
     assert "was not unmounted cleanly" in mkizofs(ext4, code=1)

@@ -56,7 +56,7 @@ Image::Image(const std::string& path, Access access) : path_(path) {
   }
   ext2_filsys fs = nullptr;
   const errcode_t error = ext2fs_open(path.c_str(), flags, 0, 0, unix_io_manager, &fs);
-  if (error == EXT2_ET_BAD_MAGIC) {
+  if (error == EXT2_ET_BAD_MAGIC || error == EXT2_ET_SHORT_READ) {
     throw Error(path_ + ": no ext2, ext3 or ext4 is on it; make one with mkizofs --mkfs");
   }
   check(error, "cannot open it");
