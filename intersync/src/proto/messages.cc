@@ -88,6 +88,7 @@ void put(FieldWriter& out, const Push& push) {
   out.uuid(push.replica);
   out.number(push.epoch);
   out.table(push.table);
+  out.number(static_cast<std::uint8_t>(push.partial ? 1 : 0));
 }
 
 void put(FieldWriter& out, const Describe& describe) {
@@ -189,6 +190,7 @@ Push push(FieldReader& in) {
   out.replica = in.uuid();
   out.epoch = in.number<std::uint64_t>();
   out.table = in.table();
+  out.partial = in.flag();
   return out;
 }
 

@@ -203,11 +203,16 @@ TEST(Message, RequestsArriveAsTheyWere) {
     EXPECT_EQ(hello.replica, uuid(9));
     EXPECT_EQ(hello.epoch, kMost);
     EXPECT_EQ(hello.table, table(count));
-    const Push push = there(
-        Push{.replica = uuid(9), .epoch = 1, .table = table(count), .records = {}, .bodies = {}});
+    const Push push = there(Push{.replica = uuid(9),
+                                 .epoch = 1,
+                                 .table = table(count),
+                                 .partial = count == 1,
+                                 .records = {},
+                                 .bodies = {}});
     EXPECT_EQ(push.replica, uuid(9));
     EXPECT_EQ(push.epoch, 1U);
     EXPECT_EQ(push.table, table(count));
+    EXPECT_EQ(push.partial, count == 1);
   }
   const Pull pull = there(Pull{.replica = uuid(8), .epoch = 1, .offset = 2, .recno = kMost});
   EXPECT_EQ(pull.replica, uuid(8));
@@ -349,16 +354,19 @@ TEST(Message, FetchedHasAsManyBodiesAsItSays) {
 }
 
 TEST(Message, AFlagIsZeroOrOne) {
-  const auto with = [](const Response& response, std::size_t at, int value) {
-    Buffer payload = payload_of(response);
+  const auto with = [](const auto& message, std::size_t at, int value) {
+    Buffer payload = payload_of(message);
     payload.at(at) = static_cast<std::byte>(value);
     return payload;
   };
   for (int value = 0; value < 256; value++) {
     // Behind the answer's tag, the offset and an empty table.
-    EXPECT_EQ(complaint(decode_response(Kind::kPull, with(Pulled{}, 11, value))).empty(),
+    EXPECT_EQ(complaint(decode_response(Kind::kPull, with(Response(Pulled{}), 11, value))).empty(),
               value <= 1);
-    EXPECT_EQ(complaint(decode_response(Kind::kList, with(Listed{}, 1, value))).empty(),
+    EXPECT_EQ(complaint(decode_response(Kind::kList, with(Response(Listed{}), 1, value))).empty(),
+              value <= 1);
+    // Behind the UUID, the epoch and an empty table.
+    EXPECT_EQ(complaint(decode_request(Kind::kPush, with(Request(Push{}), 26, value))).empty(),
               value <= 1);
   }
 }

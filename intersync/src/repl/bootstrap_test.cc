@@ -354,6 +354,54 @@ TEST_F(BootstrapTest, WhatIsRemovedHereMeanwhileDoesNotComeBack) {
   EXPECT_EQ(there.texts(), (std::set<std::string>{"", "theirs"}));
 }
 
+TEST_F(BootstrapTest, ADirectoryThatIsRemovedBeforeItsContentHasComeStaysOnTheServer) {
+  const ModelReplica::Place dir{.dir = kRootIno, .name = "d"};
+  here.before_change = [&] {
+    if (here.ino_at(dir) != 0) {
+      throw Killed{};
+    }
+  };
+  {
+    Client client(here);
+    EXPECT_THROW(settles(client), Killed);
+  }
+  here.before_change = [] {};
+  EXPECT_EQ(here.places().size(), 1U);
+  EXPECT_TRUE(here.unlink(dir));
+  here.commit();
+  const std::string before = there.manifest(false);
+  Client client(here);
+  settle(client);
+  EXPECT_EQ(there.manifest(false), before);
+  EXPECT_EQ(here.manifest(true), there.manifest(true));
+}
+
+TEST_F(BootstrapTest, ARemovalThatIsPushedWhenTheCopyIsWholeDoesNotEmptyADirectory) {
+  const ModelReplica::Place dir{.dir = kRootIno, .name = "d"};
+  bool removed = false;
+  here.before_change = [&] { removed = removed || (here.ino_at(dir) != 0 && here.unlink(dir)); };
+  const std::string before = there.manifest(false);
+  Client client(here);
+  settle(client);
+  EXPECT_TRUE(removed);
+  EXPECT_EQ(there.manifest(false), before);
+  EXPECT_EQ(here.manifest(true), there.manifest(true));
+}
+
+TEST_F(BootstrapTest, ADirectoryThatIsRemovedOftenComesOften) {
+  const ModelReplica::Place dir{.dir = kRootIno, .name = "d"};
+  unsigned removed = 0;
+  here.before_change = [&] {
+    removed += removed < 5 && here.ino_at(dir) != 0 && here.unlink(dir) ? 1U : 0U;
+  };
+  const std::string before = there.manifest(false);
+  Client client(here);
+  settle(client);
+  EXPECT_EQ(removed, 5U);
+  EXPECT_EQ(there.manifest(false), before);
+  EXPECT_EQ(here.manifest(true), there.manifest(true));
+}
+
 TEST_F(BootstrapTest, WhatIsSetHereMeanwhileStays) {
   const ModelReplica::Place alone = begin_and_die_behind_one_file();
   there.setxattr(there.ino_at(alone), "user.a", std::string(2000, 'a'));

@@ -22,6 +22,10 @@ constexpr std::size_t kQueue = 4096;
 /// The most calls of try_again() before all of a tree is looked at again for what could not be had.
 constexpr unsigned kPatience = 64;
 
+bool may_remove_directory(const Record& record) {
+  return record.op == Op::kRmdir || (record.op == Op::kRename && record.replaced);
+}
+
 /// The part of a rename that is left where the object is not that gets the name.
 Record replaced_is_removed(const Record& rename, const Index& index) {
   Record out;
@@ -131,6 +135,16 @@ std::optional<Request> Client::copy() {
       return request;
     }
     if (bootstrap_->is_done()) {
+      if (bootstrap_->is_whole()) {
+        if (!whole_behind_) {
+          tree_.catch_up_all();
+          whole_behind_ = tree_.recno();
+        }
+        if (!pending_.empty() && pending_.front().recno <= *whole_behind_) {
+          // The server is to hear, with these, that not all was here.
+          return push();
+        }
+      }
       end_copy();
       apply_queue();
       break;
@@ -184,6 +198,7 @@ void Client::end_copy() {
                     ? "not all of the server's tree could be copied yet: " + bootstrap_->lacks()
                     : std::string();
   bootstrap_.reset();
+  whole_behind_.reset();
   hold_ = UINT64_MAX;
   if (!copy_waits_) {
     Received whole = received();
@@ -312,6 +327,7 @@ std::optional<Request> Client::push() {
   Push out{.replica = state.replica,
            .epoch = state.epoch,
            .table = state.table,
+           .partial = partial_,
            .records = {},
            .bodies = {}};
   // Only the last CLOSE of a body brings it.
@@ -335,6 +351,11 @@ std::optional<Request> Client::push() {
   }
   if (out.records.empty()) {
     return std::nullopt;
+  }
+  if (partial_ && std::any_of(out.records.begin(), out.records.end(), may_remove_directory)) {
+    // It may have to come again, when both sides have the same names as before.
+    copied_for_.reset();
+    hopeless_.reset();
   }
   return out;
 }
@@ -480,6 +501,7 @@ void Client::on_welcome(const Welcome& welcome) {
   copy_lacks_.clear();
   if (!partial_ || (bootstrap_ && bootstrap_->server() != welcome.replica)) {
     bootstrap_.reset();
+    whole_behind_.reset();
     hold_ = UINT64_MAX;
   }
   if (server_.replica != welcome.replica || server_.epoch != welcome.epoch) {

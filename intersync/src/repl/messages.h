@@ -101,6 +101,9 @@ struct Push {
   Uuid replica{};
   std::uint64_t epoch = 0;
   std::vector<Uuid> table;
+  /// Not all of the server's tree was there when a record of these was made: a directory that it
+  /// removes may have looked empty.
+  bool partial = false;
   std::vector<Record> records;
   /// Of each record; null but of a CLOSE, and of one that a later record supersedes.
   std::vector<std::shared_ptr<Body>> bodies;

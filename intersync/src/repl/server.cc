@@ -235,7 +235,8 @@ Response Server::answer_one(const Push& push) {
         }
         const auto body = bodies.find(record.recno);
         return acknowledged(record, decide(record, body != bodies.end() ? body->second : nullptr));
-      });
+      },
+      push.partial ? NotEmpty::kStays : NotEmpty::kIsEmptied);
   for (std::size_t i = 0; i < progress.stored; i++) {
     evened_.erase(evened_.lower_bound({number_of(records[i]), Fid()}),
                   evened_.upper_bound({number_of(records[i]), kLastFid}));

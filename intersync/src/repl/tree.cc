@@ -296,6 +296,9 @@ Tree::Decision Tree::refuse(const Operation& operation) {
 Tree::Decision Tree::resolve(const Operation& operation, const Result& result) {
   switch (result.code) {
     case IZO_REINT_NOT_EMPTY: {
+      if (not_empty_ == NotEmpty::kStays) {
+        return Passed::kConflict;
+      }
       const Fid dir = operation.record.op == Op::kRename ? operation.record.replaced->fid
                                                          : operation.record.object;
       return First{.action = [this, dir] { return clear_directory(dir); }, .then = {}};
@@ -342,7 +345,9 @@ bool Tree::give_way(const Record& record, std::optional<Passed>& pass) {
 }
 
 Tree::Progress Tree::apply(const Uuid& peer, std::uint64_t epoch, Batch::Kind kind,
-                           std::span<const Record> records, const Decide& decide) {
+                           std::span<const Record> records, const Decide& decide,
+                           NotEmpty not_empty) {
+  not_empty_ = not_empty;
   Progress progress;
   std::optional<Passed> pass;
   unsigned tries = 0;
@@ -410,8 +415,13 @@ std::variant<Record, Passed, First> Tree::fit(const Record& record, const Moves&
   if (const auto* passed = std::get_if<Passed>(&adapted)) {
     return *passed;
   }
-  return First{.action = [this, todo = std::get<Repair>(adapted)] { return repair(todo); },
-               .then = {}};
+  auto& todo = std::get<Repair>(adapted);
+  if (const auto* drop = std::get_if<DropName>(&todo);
+      drop != nullptr && not_empty_ == NotEmpty::kStays && index_.has_directory(drop->fid) &&
+      !replica_.list(drop->fid).empty()) {
+    return Passed::kConflict;
+  }
+  return First{.action = [this, todo = std::move(todo)] { return repair(todo); }, .then = {}};
 }
 
 Name Tree::name_for_loser(const Name& wanted, const Fid& fid, std::uint64_t number) const {

@@ -31,6 +31,12 @@ struct First {
   std::optional<Passed> then;    ///< Pass the record if it was; else it is decided anew.
 };
 
+/// What becomes of a directory that is removed elsewhere, if it is not empty here.
+enum class NotEmpty {
+  kIsEmptied,  ///< What is in it gets names in the root.
+  kStays,      ///< Who removed it may not have had what is in it.
+};
+
 class Tree {
  public:
   using OnRecord = std::function<void(const Record&)>;
@@ -78,7 +84,8 @@ class Tree {
 
   /// Applies records of a peer's as `decide` says.
   Progress apply(const Uuid& peer, std::uint64_t epoch, Batch::Kind kind,
-                 std::span<const Record> records, const Decide& decide);
+                 std::span<const Record> records, const Decide& decide,
+                 NotEmpty not_empty = NotEmpty::kIsEmptied);
 
   /// adapt(), and then what the engine's sides decide alike: what to do first, or why it is passed.
   [[nodiscard]] std::variant<Record, Passed, First> fit(const Record& record, const Moves& moves);
@@ -117,6 +124,7 @@ class Tree {
   OnRecord on_record_;
   Index index_;
   std::uint16_t self_ = 0;
+  NotEmpty not_empty_ = NotEmpty::kIsEmptied;
   bool gives_way_ = false;  // the record that is next makes an object, and yields
   std::set<Fid> unseen_;    // directories in which there may be what the walk has not seen
   bool walked_ = false;     // the index may have what is not on the medium
