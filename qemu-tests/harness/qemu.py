@@ -7,6 +7,7 @@ Serial ports: ttyS0 is the console (read live, kept in console.log), ttyS1 the v
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -148,15 +149,20 @@ class Guest:
         return Run(self._text("console.log"), self._text("verdict.log"), seconds, trouble)
 
     def cut_power(self, here: Callable[[], bool]) -> bool:
-        """Hold it, and end it as it is if `here` says so, else let it go on. Whether it was ended.
+        """Hold it, and end it as it is if `here` says so, else let it go on. Whether it was ended by that.
 
         run() returns then, and finds nothing wrong with that.
         """
         assert self._process
         self._process.send_signal(signal.SIGSTOP)
+        # a signal says nothing of when it has arrived in all threads
+        held = False
+        with contextlib.suppress(ChildProcessError):
+            state = os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+            held = state is not None and state.si_code == os.CLD_STOPPED
         ended = here()
         self._process.send_signal(signal.SIGKILL if ended else signal.SIGCONT)
-        return ended
+        return held and ended
 
     def _await_end(self, process: subprocess.Popen[bytes], limit: float) -> list[str]:
         try:

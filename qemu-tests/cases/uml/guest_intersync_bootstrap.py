@@ -11,12 +11,11 @@ import socket
 import stat
 import struct
 import threading
-import time
 from pathlib import Path
 from typing import Iterator
 
 from guest.disks import make_ext4, run
-from guest.expect import equal, intermezzo_only
+from guest.expect import equal, intermezzo_only, wait_until
 from guest.intersync import Intersync, converge, loopback_up, touch_directories
 from guest.log_info import info
 from guest.restless import User
@@ -213,9 +212,7 @@ def test_killed_while_it_begins(disk: str, second_disk: str) -> None:
         with Intersync(server_root) as server, Intersync(client_root, server="127.0.0.1") as client:
             for turn in range(6):
                 target = COUNT * (turn + 1) // 8
-                deadline = time.monotonic() + 60
-                while names_in(client_root) < target and time.monotonic() < deadline:
-                    time.sleep(0.03)
+                wait_until(lambda target=target: names_in(client_root) >= target, f"{target} files", 60)
                 victim = (client, server)[turn % 2]
                 victim.kill()
                 amid += names_in(client_root) < COUNT
