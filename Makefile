@@ -7,7 +7,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 # One step after the other: the steps use all cores themselves.
 .NOTPARALLEL:
-export CASE V KEEP KSRC MIRROR
+export CASE V KEEP KSRC MIRROR CACHE SUITE
 
 KDIR ?= $(shell ls -d /usr/src/linux-headers-6.12*-amd64 2> /dev/null | grep -v -e -rt- -e -cloud- | sort -V | tail -n 1)
 
@@ -59,6 +59,9 @@ qemu-shell: deps ## a root shell in a QEMU guest whose root is intermezzo
 demo-shell: deps ## both replicas of the demo left open; `qemu-tests/demo-shell server|client` is a console of one
 	@qemu-tests/demo-shell
 
+fresh-machine: deps ## both README commands in a minimal Debian 12 tree where nothing was installed for them
+	@qemu-tests/fresh-machine
+
 kernel: deps ## build the two test kernels (QEMU, then User-mode Linux)
 	@kernel-patch/build-kernel qemu
 	@kernel-patch/build-kernel uml
@@ -78,4 +81,4 @@ initramfs: deps ## build the BusyBox initramfs
 clean: ## remove what `make module` left in kmod/ (the cache is kept; its path is on top of this file)
 	@rm -rf kmod/{.tmp_versions,Module.symvers,modules.order} kmod/*.{o,ko,mod,mod.c} kmod/.*.{o,cmd,d}
 
-.PHONY: help deps test test-full demo intersync lint host-test uml-test qemu-test storm qemu-shell demo-shell kernel patch module image initramfs clean
+.PHONY: help deps test test-full demo intersync lint host-test uml-test qemu-test storm qemu-shell demo-shell fresh-machine kernel patch module image initramfs clean
