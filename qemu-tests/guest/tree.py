@@ -64,18 +64,19 @@ def manifest(top: str, with_times: bool = False) -> dict[str, dict[str, Any]]:
     return found
 
 
-def differences(reference: dict[str, Any], tested: dict[str, Any]) -> list[str]:
-    """Where two manifests differ, one line each."""
+def differences(reference: dict[str, Any], tested: dict[str, Any], one: str = "ext4",
+                other: str = "here") -> list[str]:
+    """Where two manifests differ, one line each; `one` and `other` say in it whose they are."""
     lines = []
     for path in sorted(set(reference) | set(tested)):
         if path not in tested:
-            lines.append(f"{path}: only on ext4")
+            lines.append(f"{path}: only on {one}")
         elif path not in reference:
-            lines.append(f"{path}: not on ext4")
+            lines.append(f"{path}: not on {one}")
         elif reference[path] != tested[path]:
             keys = [k for k in {**reference[path], **tested[path]}
                     if reference[path].get(k) != tested[path].get(k)]
-            lines += [f"{path}: {k}: ext4 {str(reference[path].get(k)):.120}, here "
+            lines += [f"{path}: {k}: {one} {str(reference[path].get(k)):.120}, {other} "
                       f"{str(tested[path].get(k)):.120}" for k in keys]
     return lines
 

@@ -1,24 +1,35 @@
 # SPDX-License-Identifier: GPL-2.0
 """Two guests on a private network, whose disks are replicas of one fileset: a server's; a client's, a copy of
-the server's made a replica of its own by mkizofs --clone. Here also: Debian guests with these as their roots.
+the server's made a replica of its own by mkizofs --clone. Here also: Debian guests with these as their roots;
+the client's loses its power once.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import functools
+import os
+import re
 import subprocess
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable
+from typing import Any
 
-from harness import artifacts, debian, guest_script, verdict
+from guest.intersync import replicated
+from guest.replay import ROOT_LOCALS, is_local
+from guest.tree import differences
+from harness import accel, artifacts, cache_state, debian, guest_script, verdict
 from harness.qemu import Disk, Guest, Machine, Run, copy_sparse, script_disk
 
 ROLES = ("server", "client")
 UNIT = "intersync@.service"
-LIMIT = 600
+# Seconds for both guests together, and for one to wait for the other, on the reference machine.
+LIMIT, STEP_LIMIT = 600, 120
+# Of an object that was made elsewhere: where. Its maker knows; the mount does not show it.
+IDENTITY = "trusted.izo"
+# The client's power is cut when it has called so many texts safe, and goes on writing.
+SAFE_TEXTS = 20
+SAFE = re.compile(r"^IZO \w+ fact safe: (\d+) *\r?\n", re.MULTILINE)
+LOOK_EVERY = 0.02
 
 
 def _install(image: Path) -> None:
@@ -66,11 +77,43 @@ def _mkizofs(*words: str | Path) -> None:
         raise artifacts.BuildError(f"mkizofs: {result.stderr.strip()}")
 
 
-def _machine(directory: Path, role: str, script: str | None, nonce: str) -> Machine:
+def on_disk(top: Path) -> dict[str, dict[str, Any]]:
+    """What must be the same on every replica, in a cache that is mounted itself."""
+    tree = replicated(str(top))
+    for entry in tree.values():
+        entry["xattrs"].pop(IDENTITY, None)
+    return tree
+
+
+def shared_root(disk: Path) -> dict[str, dict[str, Any]]:
+    """All that two roots share, on the disk of one that no guest uses any more."""
+    return cache_state.seen(disk, _shared)
+
+
+def _shared(top: Path) -> dict[str, dict[str, Any]]:
+    tree = on_disk(top)
+    own = [path for path in tree if _is_own(path)]
+    for path in own:
+        del tree[path]
+    for folder in {os.path.dirname(path) or "." for path in own}.intersection(tree):
+        # one that has names of this machine's own is touched by their changes, on this machine alone
+        for what in ("mtime", "nlink"):
+            tree[folder].pop(what, None)
+    return tree
+
+
+def _is_own(path: str) -> bool:
+    parts = path.split("/")
+    return any(is_local("/".join(parts[:count]), (*ROOT_LOCALS, ".intermezzo"))
+               for count in range(1, len(parts) + 1))
+
+
+def _machine(directory: Path, role: str, script: str | None, nonce: str, **variables: str) -> Machine:
     """A guest with one end of the private network; root.ext4 is in `directory`."""
     disks = [Disk(directory / "root.ext4", "izo-root")]
     if script:
-        text = guest_script.text(script, IZO_ROLE=role, IZO_OTHER=other(role))
+        text = guest_script.text(script, IZO_ROLE=role, IZO_OTHER=other(role),
+                                 IZO_LIMIT=str(round(STEP_LIMIT * accel.time_scale())), **variables)
         disks.append(Disk(script_disk(directory / "script.disk", text), "izo-test"))
     return Machine(
         kernel=artifacts.kernel("qemu").image,
@@ -84,30 +127,83 @@ def _machine(directory: Path, role: str, script: str | None, nonce: str) -> Mach
 
 
 @dataclass
-class Side:
-    """One of the two: its guest, and what became of it."""
-    role: str
+class Boot:
+    """A guest, and what became of it."""
+    name: str
     directory: Path
     nonce: str
     guest: Guest
     outcome: Run | None = None
 
+    def said(self) -> str:
+        """On the verdict channel so far."""
+        path = self.directory / "verdict.log"
+        return path.read_text(errors="replace") if path.exists() else ""
 
-def prepare(directory: Path, script: str | None,
-            on_line: Callable[[str, str], None] | None = None) -> list[Side]:
-    """Make both disks in `directory`; `on_line` gets role and each line of a console.
 
-    Without a script they stay up for whoever is at their consoles.
-    """
-    sides = []
-    for role in ROLES:
-        folder = directory / role
-        folder.mkdir(parents=True)
+@dataclass
+class Side:
+    """One of the two, with all its boots: each but the last was ended by a power cut."""
+    role: str
+    script: str | None
+    boots: list[Boot] = field(default_factory=list)
+
+    @property
+    def disk(self) -> Path:
+        """Its root."""
+        return self.boots[-1].directory / "root.ext4"
+
+    def said(self) -> str:
+        """On the verdict channel so far."""
+        return "\n".join(boot.said() for boot in self.boots)
+
+    def add_boot(self, directory: Path, part: str, **variables: str) -> None:
+        """One that is not begun yet; its disk goes with it."""
+        directory.mkdir(parents=True)
+        if self.boots:
+            self.disk.rename(directory / self.disk.name)
         nonce = verdict.new_nonce()
-        machine = _machine(folder, role, script, nonce)
-        line = functools.partial(on_line, role) if on_line else None
-        sides.append(Side(role, folder, nonce, Guest(machine, folder, role, line)))
-    server, client = (side.directory / "root.ext4" for side in sides)
+        machine = _machine(directory, self.role, self.script, nonce, IZO_PART=part, **variables)
+        self.boots.append(Boot(directory.name, directory, nonce, Guest(machine, directory, self.role)))
+
+    def run(self) -> None:
+        """Until it has powered off."""
+        if self.role == "client" and self.script:
+            if not self._lose_power():
+                return
+            folder = self.boots[-1].directory
+            self.add_boot(folder.with_name(f"{folder.name}-again"), "again", IZO_SAFE=str(self._safe_texts()))
+        self._run_last()
+
+    def _run_last(self) -> None:
+        self.boots[-1].outcome = self.boots[-1].guest.run()
+
+    def _lose_power(self) -> bool:
+        """Run it until its power is cut while it writes. Whether it came to that."""
+        ended, lost = threading.Event(), threading.Event()
+
+        def cut() -> None:
+            while not ended.wait(LOOK_EVERY):
+                if self._safe_texts() >= SAFE_TEXTS and self.boots[-1].guest.cut_power(lambda: True):
+                    lost.set()
+                    return
+        cutter = threading.Thread(target=cut)
+        cutter.start()
+        self._run_last()
+        ended.set()
+        cutter.join()
+        return lost.is_set()
+
+    def _safe_texts(self) -> int:
+        return max(map(int, SAFE.findall(self.said())), default=0)
+
+
+def prepare(directory: Path, script: str | None) -> list[Side]:
+    """Make both disks in `directory`. Without a script they stay up for whoever is at their consoles."""
+    sides = [Side(role, script) for role in ROLES]
+    for side in sides:
+        side.add_boot(directory / side.role, "first")
+    server, client = (side.disk for side in sides)
     copy_sparse(artifacts.debian_root(), server)
     debian.write_into(server, "/etc/fstab", f"/dev/vda / intermezzo {debian.FSTAB_WORDS} 0 1\n")
     _install(server)
@@ -116,10 +212,8 @@ def prepare(directory: Path, script: str | None,
 
 
 def run(sides: list[Side]) -> None:
-    """Boot both side by side and wait until both have powered off."""
-    def boot(side: Side) -> None:
-        side.outcome = side.guest.run()
-    threads = [threading.Thread(target=boot, args=(side,)) for side in sides]
+    """Boot both side by side and wait until both have powered off; the client loses its power once."""
+    threads = [threading.Thread(target=side.run) for side in sides]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -127,18 +221,26 @@ def run(sides: list[Side]) -> None:
 
 
 def judged(sides: list[Side]) -> verdict.Verdict:
-    """What both said, with their roles, once both have ended; and how they left their disks."""
+    """What both said, with the names of their boots, once both have ended; and what is on their disks."""
     together = verdict.Verdict(done=True)
     for side in sides:
-        assert side.outcome
-        alone = verdict.judge(side.outcome.channel, side.outcome.console, side.nonce)
-        alone.problems += side.outcome.trouble
-        disk = side.directory / "root.ext4"
-        if debian.fsck(disk) or debian.needs_recovery(disk):
-            alone.problems.append(f"its disk is not clean: {debian.fsck(disk)}")
-        together.done = together.done and alone.done
-        together.checks += [dataclasses.replace(check, name=f"{side.role}: {check.name}")
-                            for check in alone.checks]
-        together.facts |= {f"{side.role}: {key}": value for key, value in alone.facts.items()}
-        together.problems += [f"{side.role}: {problem}" for problem in alone.problems]
+        for boot in side.boots:
+            if not boot.outcome:
+                together.problems.append(f"{boot.name} was not booted")
+                continue
+            judge = verdict.judge if boot is side.boots[-1] else verdict.judge_cut_off
+            alone = judge(boot.outcome.channel, boot.outcome.console, boot.nonce)
+            alone.problems += boot.outcome.trouble
+            together.add(boot.name, alone)
+        if debian.fsck(side.disk) or debian.needs_recovery(side.disk):
+            together.problems.append(f"{side.role}: its disk is not clean: {debian.fsck(side.disk)}")
+    if not together.problems:
+        server, client = (shared_root(side.disk) for side in sides)
+        together.facts["objects compared"] = str(len(server))
+        together.checks.append(_are_the_same(server, client))
     return together
+
+
+def _are_the_same(server: dict[str, dict[str, Any]], client: dict[str, dict[str, Any]]) -> verdict.Check:
+    found = differences(server, client, "the server", "the client")
+    return verdict.Check("both disks have the same tree", not found, "; ".join(found[:8]))

@@ -70,6 +70,13 @@ class Verdict:
                 return found
         return Check(name, False, "the guest never reported this check")
 
+    def add(self, name: str, other: Verdict) -> None:
+        """What another guest, or the same in another boot, said too: under a name."""
+        self.done = self.done and other.done
+        self.checks += [Check(f"{name}: {check.name}", check.ok, check.detail) for check in other.checks]
+        self.facts |= {f"{name}: {key}": value for key, value in other.facts.items()}
+        self.problems += [f"{name}: {problem}" for problem in other.problems]
+
     def failures(self) -> list[str]:
         """One line for each reason why the run does not pass."""
         lines = [f"not-ok {c.name}{': ' + c.detail if c.detail else ''}" for c in self.checks if not c.ok]
@@ -125,4 +132,11 @@ def judge(channel_text: str, console_text: str, nonce: str, allow: Iterable[str]
     """The verdict on one finished guest."""
     verdict = parse_channel(channel_text, nonce)
     verdict.problems += console_trouble(console_text, allow)
+    return verdict
+
+
+def judge_cut_off(channel_text: str, console_text: str, nonce: str) -> Verdict:
+    """The verdict on a guest whose power was cut: it did not say done, and its last line may lack its end."""
+    verdict = parse_channel(channel_text, nonce)
+    verdict.done, verdict.problems = True, console_trouble(console_text)
     return verdict

@@ -20,7 +20,6 @@ from pathlib import Path
 
 import pytest
 
-from guest.intersync import replicated
 from guest.tree import differences
 from harness import artifacts, cache_state, replicas, small_replicas, tiny, verdict
 from harness.blocklog import Cut, Rebuilder, Recording, Survivors, recorded
@@ -37,8 +36,6 @@ TEXTS, TEXTS_AGAIN = 120, 10
 SAFE_TEXTS, EVERY = (15, 80), 0.003
 LIMIT = 240
 DURABLE = re.compile(r"^durable ([0-9a-f]{16})\r?\n", re.MULTILINE)
-# Of an object that was made elsewhere: where. Its maker knows.
-IDENTITY = "trusted.izo"
 SUM_OF_NOTHING, SUM_FACTOR = 14695981039346656037, 1099511628211
 
 
@@ -60,10 +57,8 @@ class Seen:
 
 def look(top: Path) -> Seen:
     """At a disk whose journal is recovered. What the guests said to each other is theirs."""
-    tree = {name: entry for name, entry in replicated(str(top)).items()
+    tree = {name: entry for name, entry in replicas.on_disk(top).items()
             if name.split("/")[0] not in (".", ".intermezzo", "said")}
-    for entry in tree.values():
-        entry["xattrs"].pop(IDENTITY, None)
     texts = Counter(sum_of(path.read_bytes()) for path in (top / "texts").rglob("*") if path.is_file())
     return Seen(tree, texts)
 
@@ -139,12 +134,9 @@ class _Run:
         self._take(guest, alone, run.trouble, run.console)
 
     def _take(self, guest: Guest, alone: verdict.Verdict, trouble: list[str], console: str) -> None:
-        name = guest.directory.name
         self._consoles.append(console)
-        self._verdict.done = self._verdict.done and alone.done
-        self._verdict.checks += [verdict.Check(f"{name}: {check.name}", check.ok, check.detail)
-                                 for check in alone.checks]
-        self._verdict.problems += [f"{name}: {problem}" for problem in trouble + alone.problems]
+        alone.problems = trouble + alone.problems
+        self._verdict.add(guest.directory.name, alone)
 
     def _cut(self) -> None:
         """Boot the one whose power is cut, and cut it."""
@@ -163,8 +155,7 @@ class _Run:
         run = guest.run()
         ended.set()
         thread.join()
-        alone = verdict.parse_channel(run.channel, nonce)
-        alone.problems, alone.done = verdict.console_trouble(run.console), True
+        alone = verdict.judge_cut_off(run.channel, run.console, nonce)
         self._take(guest, alone, run.trouble, run.console)
         others = self._durable(self._directory / replicas.other(self._job.role))
         self._verdict.facts["safe before the cut"] = str(len(self._durable(guest.directory)))

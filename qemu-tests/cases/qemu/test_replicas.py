@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Two Debian roots, a server's and a client's, are replicas of each other: changes travel both ways, also if
-written while one is out of reach; a conflict leaves a copy; in the end both trees are the same.
+written while one is out of reach; a conflict leaves a copy; the client loses its power; in the end both trees
+are the same.
 """
 
 from __future__ import annotations
@@ -25,18 +26,23 @@ class TwoRoots(Job):
     def run(self, directory: Path) -> Outcome:
         sides = replicas.prepare(directory, self.script)
         replicas.run(sides)
-        runs = [side.outcome for side in sides if side.outcome]
-        return Outcome(self, directory, "\n".join(run.console for run in runs), replicas.judged(sides),
-                       max(run.seconds for run in runs))
+        runs = [[boot.outcome for boot in side.boots if boot.outcome] for side in sides]
+        consoles = "\n".join(run.console for each in runs for run in each)
+        return Outcome(self, directory, consoles, replicas.judged(sides),
+                       max(sum(run.seconds for run in each) for each in runs))
 
 
 TWO_ROOTS = TwoRoots("two-debian-roots", "replica-root.sh", cores=2)
 
 
-def _require_of_both(outcome: Outcome, *checks: str) -> None:
-    for role in replicas.ROLES:
+# The names of their last boots.
+AT_THE_END = ("server", "client-again")
+
+
+def _require_of_both(outcome: Outcome, *checks: str, names: tuple[str, ...] = replicas.ROLES) -> None:
+    for boot in names:
         for check in checks:
-            outcome.require(f"{role}: {check}")
+            outcome.require(f"{boot}: {check}")
 
 
 @boots(TWO_ROOTS)
@@ -46,13 +52,16 @@ def test_both_power_off_without_kernel_trouble_and_leave_clean_disks(outcome: Ou
 
 @boots(TWO_ROOTS)
 def test_intersync_is_started_once_by_systemd_and_clears_no_filter(outcome: Outcome) -> None:
-    _require_of_both(outcome, "the system is running", "intersync runs", "no_filter is cleared",
-                     "intersync still runs", "it was never started anew")
+    for names in (replicas.ROLES, AT_THE_END):
+        _require_of_both(outcome, "the system is running", "intersync runs", "no_filter is cleared",
+                         names=names)
+    _require_of_both(outcome, "intersync still runs", "it was never started anew", names=AT_THE_END)
 
 
 @boots(TWO_ROOTS)
 def test_changes_come_to_the_other_side(outcome: Outcome) -> None:
     outcome.require("client: a change of the server is here")
+    outcome.require("client: with its attribute, its access list and its capability")
     outcome.require("server: a change of the client is here")
 
 
@@ -64,6 +73,7 @@ def test_what_was_written_before_intersync_ran_comes_too(outcome: Outcome) -> No
 
 @boots(TWO_ROOTS)
 def test_a_client_works_alone_and_catches_up(outcome: Outcome) -> None:
+    outcome.require("client: the root works with a frozen daemon")
     outcome.require("client: the root works without its daemon")
     outcome.require("client: the link is cut")
     outcome.require("server: what the client wrote meanwhile is here")
@@ -77,11 +87,19 @@ def test_of_a_conflict_the_servers_version_has_the_name_and_a_copy_is_kept(outco
 
 
 @boots(TWO_ROOTS)
+def test_a_power_cut_loses_nothing_that_was_safe(outcome: Outcome) -> None:
+    outcome.require("client-again: nothing that was safe before the power cut is lost")
+    outcome.require("server: what was safe on the client before its power cut is here")
+
+
+@boots(TWO_ROOTS)
 def test_an_idle_root_writes_no_records(outcome: Outcome) -> None:
-    _require_of_both(outcome, "no record in 10 s of an idle root with -debug 31")
+    _require_of_both(outcome, "no record in 10 s of an idle root with -debug 31", names=AT_THE_END)
 
 
 @boots(TWO_ROOTS)
 def test_both_trees_are_the_same_in_the_end(outcome: Outcome) -> None:
-    _require_of_both(outcome, "both are the same")
-    print(", ".join(f"{role}: {outcome.fact(f'{role}: both are the same')} s" for role in replicas.ROLES))
+    _require_of_both(outcome, "both are the same", names=AT_THE_END)
+    outcome.require("both disks have the same tree")
+    print(", ".join(f"{boot}: {outcome.fact(f'{boot}: both are the same')} s" for boot in AT_THE_END),
+          f"{outcome.fact('objects compared')} objects")

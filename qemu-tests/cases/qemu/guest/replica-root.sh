@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0
 # In one of two Debian guests whose roots are replicas of one fileset; IZO_ROLE says which. They take turns by files
-# in /srv: what one writes the other waits for.
+# in /srv: what one writes the other waits for. The client's first boot ends with a power cut, while it writes: what
+# the host heard it call safe, IZO_SAFE texts, must be there when it boots again (IZO_PART).
 # shellcheck shell=sh
 
 ROLE=${IZO_ROLE:?the host says whether this is server or client}
 OTHER=${IZO_OTHER:?and which the other one is}
-LIMIT=120
+PART=${IZO_PART:?and which of its boots this is}
+LIMIT=${IZO_LIMIT:?and how many seconds it may take to hear of it}
 
 uptime_now() {
     read -r up _ < /proc/uptime
@@ -39,6 +41,9 @@ await() {
 has_text() { [ "$(cat "$1" 2> /dev/null)" = "$2" ]; }
 has_conflict_copy() { ls /srv/both.conflict-????????; }
 nobody_is_connected() { [ -z "$(ss -Htn state established '( sport = :7733 )')" ]; }
+daemon_is_frozen() {
+    grep -q '^State:.T' "/proc/$(systemctl show --property=MainPID --value intersync@-.service)/status"
+}
 server_is_out_of_reach() { ! timeout 3 bash -c ': < /dev/tcp/10.7.7.1/7733'; }
 
 # find(1) on all that is shared but the manifests' own sums; the arguments say what to do with it.
@@ -49,12 +54,45 @@ shared() {
         -o -path './var/lib/izo-manifest-*' \) -prune -o "$@"
 }
 
-# Names, types, modes, owners, links, sizes, times; contents of what is not as the image was made. A directory that
-# has local names too is touched by their changes, on this machine alone.
+# What a program needs more than contents and modes.
+CAPABILITY=0x0100000200200000000000000000000000000000
+give_attributes() {
+    setfattr -n user.note -v 'of the server' "$1" && setfacl -m u:1000:r,m::r "$1" &&
+        setfattr -n security.capability -v $CAPABILITY "$1"
+}
+has_attributes() {
+    [ "$(getfattr --only-values -n user.note "$1")" = 'of the server' ] &&
+        getfacl -cn "$1" | grep -qx 'user:1000:r--' &&
+        getfattr -e hex -n security.capability "$1" | grep -qx "security.capability=$CAPABILITY"
+}
+
+# Writes text after text, and says of each when it would survive a power cut.
+write_until_the_power_goes() {
+    mkdir /srv/texts
+    number=0
+    while number=$((number + 1)); do
+        printf 'text %s\n' $number > /srv/texts/$number
+        sync /srv/texts/$number || give_up 'a text is made safe' "sync -> $?"
+        izo_fact safe $number
+    done
+}
+texts_safe_before_the_cut() {
+    number=0
+    while has_text /srv/texts/$((number + 1)) "text $((number + 1))"; do number=$((number + 1)); done
+    printf '%s\n' $number
+}
+has_all_that_was_safe() {
+    read -r safe < /srv/safe && [ "$safe" -gt 0 ] && [ "$(texts_safe_before_the_cut)" -ge "$safe" ]
+}
+
+# Names, types, modes, owners, links, sizes, times, extended attributes; contents of what is not as the image was made.
+# A directory that has local names too is touched by their changes, on this machine alone. The host compares all
+# contents when both are off.
 manifest() {
     cd / || return 1
     shared \( \( -path . -o -path ./etc -o -path ./var -o -path ./var/lib/systemd \) -printf '%P %y %m %U:%G\n' \
         -o -type d -printf '%P %y %m %U:%G %T@\n' -o -printf '%P %y %m %U:%G %n %s %T@ %l\n' \) | LC_ALL=C sort
+    shared -print0 | LC_ALL=C sort -z | xargs -0 getfattr -h -d -m - -e hex
     shared -type f -newermt '2025-01-02' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum
 }
 
@@ -75,45 +113,62 @@ is_idle() {
 }
 
 server() {
-    await $LIMIT 'what the client wrote before intersync ran is here' test -s /srv/written-before-intersync-by-client
+    await "$LIMIT" 'what the client wrote before intersync ran is here' test -s /srv/written-before-intersync-by-client
     printf 'from the server\n' > /srv/from-server
-    await $LIMIT 'a change of the client is here' has_text /srv/from-client 'from the client'
+    give_attributes /srv/from-server
+    await "$LIMIT" 'a change of the client is here' has_text /srv/from-client 'from the client'
     : > /srv/seen
-    await $LIMIT 'the daemon of the client has stopped' nobody_is_connected
+    await "$LIMIT" 'the daemon of the client has stopped' nobody_is_connected
     printf 'the server\n' > /srv/both
     ip link set "$IZO_CARD" down
     # Not waited for by anybody: so long the link is cut, and the client's daemon tries in vain.
     sleep 15
     ip link set "$IZO_CARD" up
-    await $LIMIT 'what the client wrote meanwhile is here' has_text /srv/meanwhile 'meanwhile'
-    await $LIMIT 'the loser of the conflict is here' has_conflict_copy
+    await "$LIMIT" 'what the client wrote meanwhile is here' has_text /srv/meanwhile 'meanwhile'
+    await "$LIMIT" 'the loser of the conflict is here' has_conflict_copy
     izo_same 'the version of the server has the name' 'the server' "$(cat /srv/both)"
+    await $((2 * LIMIT)) 'what was safe on the client before its power cut is here' has_all_that_was_safe
     printf 'the end\n' > /srv/the-end
-    await $LIMIT 'both are the same' same_as_the_other
+    await "$LIMIT" 'both are the same' same_as_the_other
     printf 'yes\n' > /var/lib/izo-manifest-seen-server
-    await $LIMIT 'the client has seen that' has_text /var/lib/izo-manifest-seen-client 'yes'
-    await $LIMIT 'no record in 10 s of an idle root with -debug 31' is_idle
+    await "$LIMIT" 'the client has seen that' has_text /var/lib/izo-manifest-seen-client 'yes'
+    await "$LIMIT" 'no record in 10 s of an idle root with -debug 31' is_idle
 }
 
-client() {
-    await $LIMIT 'what the server wrote before intersync ran is here' test -s /srv/written-before-intersync-by-server
-    await $LIMIT 'a change of the server is here' has_text /srv/from-server 'from the server'
+client_first() {
+    await "$LIMIT" 'what the server wrote before intersync ran is here' test -s /srv/written-before-intersync-by-server
+    await "$LIMIT" 'a change of the server is here' has_text /srv/from-server 'from the server'
+    await "$LIMIT" 'with its attribute, its access list and its capability' has_attributes /srv/from-server
     printf 'from the client\n' > /srv/from-client
-    await $LIMIT 'the server has seen it' test -e /srv/seen
+    await "$LIMIT" 'the server has seen it' test -e /srv/seen
+    systemctl kill --signal=STOP intersync@-.service
+    await "$LIMIT" 'the daemon is frozen' daemon_is_frozen
+    printf 'frozen\n' > /srv/frozen
+    izo_check 'the root works with a frozen daemon' has_text /srv/frozen 'frozen'
+    systemctl kill --signal=CONT intersync@-.service
     systemctl stop intersync@-.service
     printf 'the client\n' > /srv/both
     printf 'meanwhile\n' > /srv/meanwhile
     izo_same 'the root works without its daemon' 'meanwhile' "$(cat /srv/meanwhile)"
-    await $LIMIT 'the link is cut' server_is_out_of_reach
+    await "$LIMIT" 'the link is cut' server_is_out_of_reach
     systemctl start intersync@-.service
-    await $LIMIT 'the version of the server has come' has_text /srv/both 'the server'
-    await $LIMIT 'the loser of the conflict is here' has_conflict_copy
-    await $LIMIT 'the end has come' has_text /srv/the-end 'the end'
-    await $LIMIT 'both are the same' same_as_the_other
-    await $LIMIT 'the server says so too' has_text /var/lib/izo-manifest-seen-server 'yes'
+    await "$LIMIT" 'the version of the server has come' has_text /srv/both 'the server'
+    await "$LIMIT" 'the loser of the conflict is here' has_conflict_copy
+    izo_ok 'writes until its power is cut'
+    write_until_the_power_goes
+}
+
+client_again() {
+    kept=$(texts_safe_before_the_cut)
+    izo_check 'nothing that was safe before the power cut is lost' [ "$kept" -ge "${IZO_SAFE:?}" ]
+    izo_fact 'texts there of those safe' "$kept of $IZO_SAFE"
+    printf '%s\n' "$IZO_SAFE" > /srv/safe
+    await "$LIMIT" 'the end has come' has_text /srv/the-end 'the end'
+    await "$LIMIT" 'both are the same' same_as_the_other
+    await "$LIMIT" 'the server says so too' has_text /var/lib/izo-manifest-seen-server 'yes'
     printf 'yes\n' > /var/lib/izo-manifest-seen-client
-    await $LIMIT 'no record in 10 s of an idle root with -debug 31' is_idle
-    await $LIMIT 'the server has gone' server_is_out_of_reach
+    await "$LIMIT" 'no record in 10 s of an idle root with -debug 31' is_idle
+    await "$LIMIT" 'the server has gone' server_is_out_of_reach
 }
 
 main() {
@@ -125,7 +180,11 @@ main() {
     izo_same 'the system is running' running "$(systemctl is-system-running --wait)"
     izo_same 'intersync runs' active "$(systemctl is-active intersync@-.service)"
     izo_same 'no_filter is cleared' 0 "$(cat /proc/sys/intermezzo/intermezzo0/no_filter)"
-    if [ "$ROLE" = server ]; then server; else client; fi
+    case $ROLE-$PART in
+        server-*) server ;;
+        client-first) client_first ;;
+        client-again) client_again ;;
+    esac
     izo_same 'intersync still runs' active "$(systemctl is-active intersync@-.service)"
     izo_same 'it was never started anew' 0 "$(systemctl show --property=NRestarts --value intersync@-.service)"
     journalctl -b -u intersync@-.service -o short-monotonic | tail -n 60
