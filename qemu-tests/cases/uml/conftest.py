@@ -26,7 +26,7 @@ PAIR_CHECK = "disks_unmount_equal_and_clean"
 # mkfs.btrfs wants 110 MB; a disk takes only what is written to it.
 OTHER_DISKS = ("160M",) * 5
 # One more than processors: a guest waits now and then, at its end five seconds for kmemleak.
-GUESTS_AT_ONCE = min(8, os.cpu_count() or 1) + 1
+GUESTS_AT_ONCE = min(4, os.cpu_count() or 1) + 1
 CONSTANTS = ("DISKS", "CASE_DEADLINE", "FILE_DEADLINE", "ENVIRONMENT", "EXTRA_SECONDS", "FILES",
              "ALSO_ON")
 
