@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import mmap
 import os
@@ -15,7 +16,7 @@ from typing import Callable
 from guest.debug_switch import LINGER, going_wrong
 from guest.disks import (check_ext, copy_as_after_a_crash, debugfs_write, fill, make_btrfs, make_ext4,
                          make_xfs, run)
-from guest.expect import as_user, equal, expect_errno, intermezzo_only, process_state
+from guest.expect import as_user, equal, expect_errno, intermezzo_only
 from guest.kml import Log, Record, reseal
 from guest.mounting import mount_old, umount
 from guest.reint import (FORWARD, OBJECT_AT, PARTIAL, SML, UPSTREAM, Operation, Replica, Result, item_at,
@@ -69,10 +70,13 @@ def pass_over(replica: Replica) -> None:
 
 
 def await_linger(thread: threading.Thread) -> None:
-    """Until it lingers in its change, which LINGER makes it do for 20 ms."""
-    assert thread.native_id
-    while thread.is_alive() and process_state(thread.native_id) != "D":
-        pass
+    """Until it lingers in its change, which LINGER makes it do for 20 ms; it sleeps so in nothing else."""
+    where = Path(f"/proc/{thread.native_id}/wchan")
+    while True:
+        equal(thread.is_alive(), True, "it has not lingered yet")
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if where.read_text(encoding="ascii") == "msleep":
+                return
 
 
 @intermezzo_only
