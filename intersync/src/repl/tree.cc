@@ -71,12 +71,10 @@ void Tree::read_all() {
       throw Error("the tree changes too fast to be read");
     }
     walk_unseen();
-    // What came after the first walk began may be in it or not.
+    // What came after the first walk began may be in it or not; and what moved away meanwhile from
+    // where the walk was to come, the log has.
+    replica_.commit();
     read_log(state.end);
-    if (!unseen_.empty()) {
-      replica_.commit();
-      read_log(state.end);
-    }
   }
 }
 
@@ -141,8 +139,13 @@ void Tree::look_for_unseen(const Record& record) {
 }
 
 bool Tree::catch_up() {
-  const bool any = read_log(0);
-  walk_unseen();
+  bool any = read_log(0);
+  for (unsigned rounds = 0; !unseen_.empty() && rounds < kRounds; rounds++) {
+    walk_unseen();
+    // As in read_all(): an object that the index lacks would be taken for one that has gone.
+    replica_.commit();
+    any = read_log(0) || any;
+  }
   return any;
 }
 
