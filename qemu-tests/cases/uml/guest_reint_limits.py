@@ -16,7 +16,7 @@ from typing import Callable
 from guest.debug_switch import LINGER, going_wrong
 from guest.disks import (check_ext, copy_as_after_a_crash, debugfs_write, fill, make_btrfs, make_ext4,
                          make_xfs, run)
-from guest.expect import as_user, equal, expect_errno, intermezzo_only
+from guest.expect import as_user, equal, expect_errno, intermezzo_only, process_state
 from guest.kml import Log, Record, reseal
 from guest.mounting import mount_old, umount
 from guest.reint import (FORWARD, OBJECT_AT, PARTIAL, SML, UPSTREAM, Operation, Replica, Result, item_at,
@@ -70,12 +70,12 @@ def pass_over(replica: Replica) -> None:
 
 
 def await_linger(thread: threading.Thread) -> None:
-    """Until it lingers in its change, which LINGER makes it do for 20 ms; it sleeps so in nothing else."""
-    where = Path(f"/proc/{thread.native_id}/wchan")
+    """Until it lingers in its change, which LINGER makes it do for 20 ms."""
+    assert thread.native_id
     while True:
         equal(thread.is_alive(), True, "it has not lingered yet")
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            if where.read_text(encoding="ascii") == "msleep":
+            if process_state(thread.native_id) == "D":
                 return
 
 
