@@ -134,9 +134,10 @@ class Client {
   Moves moves_;                               // by records of ours whose echo has not come
   Times times_;                               // of what has not come back or was not settled yet
   std::string waiting_;
-  std::string stopped_;              // why the server did not accept all of the last Push
-  History own_;                      // since the server's names were asked for, in a copy
-  /// The copy is whole; records of ours up to this one may have been made without all that is there.
+  std::string stopped_;  // why the server did not accept all of the last Push
+  History own_;          // since the server's names were asked for, in a copy
+  /// The copy is whole; records of ours up to this one may have been made without all that is
+  /// there.
   std::optional<std::uint64_t> whole_behind_;
   std::unordered_set<Fid> cannot_have_;
   std::uint64_t hold_ = UINT64_MAX;  // later records of the server's wait for the copy
