@@ -172,7 +172,7 @@ client_again() {
 }
 
 main() {
-    [ -s /run/izo-role ] || give_up 'the card has its address' "$(journalctl -b -u izo-role.service -o cat | tail -n 5)"
+    await "$LIMIT" 'the card has its address' test -s /run/izo-role
     # shellcheck source=/dev/null
     . /run/izo-role
     : > "/var/lib/izo-manifest-$ROLE"
