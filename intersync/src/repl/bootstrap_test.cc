@@ -417,6 +417,39 @@ TEST_F(BootstrapTest, WhatIsSetHereMeanwhileStays) {
   EXPECT_NE(there.manifest(true).find("user.a=mine"), std::string::npos);
 }
 
+TEST_F(BootstrapTest, TheDigestThatCameMeanwhileCountsWhenTheCopyIsWhole) {
+  // The root is ours, so what the server says of it is passed, its time too.
+  EXPECT_TRUE(here.chmod(kRootIno, 0711));
+  EXPECT_TRUE(here.make(Op::kMkdir, {.dir = kRootIno, .name = "mine"}, 0755));
+  here.commit();
+  make(Op::kMkdir, kRootIno, "later");
+  there.commit();
+  Client client(here);
+  const Request describe = until<Describe>(client);
+  for (bool more = true; more;) {
+    const Request pull = client.next().value();
+    const auto pulled = std::get<Pulled>(server->answer(pull));
+    more = !pulled.records.empty();
+    client.on(pull, pulled);
+  }
+  // It is told once; the server's daemon does not repeat it.
+  const Request pull = client.next().value();
+  client.on(pull, Pulled{.records = {},
+                         .next = std::get<Pull>(pull).offset,
+                         .table = there.state().table,
+                         .digest = {},
+                         .echoed = 0});
+  client.on(describe, server->answer(describe));
+  while (std::optional<Request> request = client.next()) {
+    if (!std::holds_alternative<Pull>(*request)) {
+      client.on(*request, server->answer(*request));
+    }
+  }
+  EXPECT_FALSE(client.copied());
+  EXPECT_FALSE(client.is_behind());
+  EXPECT_EQ(here.manifest(true), there.manifest(true));
+}
+
 TEST_F(BootstrapTest, WhatIsInADirectoryThatIsNotFoundWaitsForIt) {
   unsigned times = 0;
   there.is_on_its_way = [&](const Fid& fid) { return fid.ino == 11 && ++times < 60; };

@@ -147,6 +147,7 @@ std::optional<Request> Client::copy() {
       }
       end_copy();
       apply_queue();
+      settle();
       break;
     }
     hold_ = bootstrap_->limit();
@@ -551,7 +552,10 @@ void Client::on_pulled(const Pulled& pulled) {
   next_ = pulled.next;
   pulled_something_ = !pulled.records.empty();
   push_waits_ = false;
-  digest_ = pulled.digest;
+  if (pulled.digest || pulled_something_) {
+    // Else the one that was told last counts still, and is not told again.
+    digest_ = pulled.digest;
+  }
   settle();
 }
 

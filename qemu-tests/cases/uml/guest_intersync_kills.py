@@ -26,6 +26,8 @@ from guest.tree import differences
 ENVIRONMENT = ("IZO_TOOLS", "IZO_ALL_KILLS", "IZO_KILL_AT", "IZO_KILL_SEED")
 EXTRA_SECONDS = "IZO_ALL_KILLS"
 CASE_DEADLINE = 240
+# The log gets an eighth of its disk, and some two hundred lives have more than 8 MiB to say.
+DISKS = ("64M", "64M", "256M", "256M", "64M")
 OPTIONS = f"{FILESET},mtp=/srv"
 # Of one daemon in one scenario, in the gate.
 SLICE = 2
