@@ -7,23 +7,19 @@ Usage: clang_tidy.py FILE...     paths of .cc files below intersync/, from the t
 What it says of a file depends on the file, what that includes, and the configuration; it takes ten seconds
 each, so what it found clean is not asked about again: a stamp in the cache, named by a hash of all of that,
 says so.
-
-IZO_ANALYZER_SECONDS: after so many the analyzer, which takes longest, is left to the next run for the other
-files (default: never). Which are first is as good as random: they are ordered by their stamps' names.
 """
 
 import hashlib
 import os
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[2]
 CLANG_TIDY = "clang-tidy-19"
 # The analyzer takes half a minute for what GoogleTest's macros become; tests run under sanitizers instead.
-WITHOUT_ANALYZER = ["--checks=-clang-analyzer-*"]
+FOR_TESTS = ["--checks=-clang-analyzer-*"]
 
 
 def included(folder: str) -> dict[str, list[str]]:
@@ -49,31 +45,15 @@ def stamp_of(source: str, depends: list[str], common: bytes) -> str:
     return digest.hexdigest()[:20]
 
 
-class Lint:
-    """One run over files that have no stamp yet."""
-
-    def __init__(self, folder: str, seconds: float) -> None:
-        self._folder = folder
-        self._analyzer_until = time.monotonic() + seconds
-        self.not_analyzed = 0
-
-    def check(self, source: str, stamp: Path) -> str:
-        """The findings in one file."""
-        if source.endswith("_test.cc"):
-            return self._ask(source, WITHOUT_ANALYZER, stamp)
-        if time.monotonic() < self._analyzer_until:
-            return self._ask(source, [], stamp)
-        self.not_analyzed += 1
-        rest = stamp.with_suffix(".not-analyzed")
-        return "" if rest.exists() else self._ask(source, WITHOUT_ANALYZER, rest)
-
-    def _ask(self, source: str, checks: list[str], stamp: Path) -> str:
-        command = [CLANG_TIDY, "--quiet", "-p", self._folder, *checks, f"{self._folder}/source/{source}"]
-        result = subprocess.run(command, cwd=TOP, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        if result.returncode == 0:
-            stamp.touch()
-            return ""
-        return result.stdout or f"{source}: {result.stderr}"
+def check(source: str, folder: str, stamp: Path) -> str:
+    """The findings in one file."""
+    checks = FOR_TESTS if source.endswith("_test.cc") else []
+    command = [CLANG_TIDY, "--quiet", "-p", folder, *checks, f"{folder}/source/{source}"]
+    result = subprocess.run(command, cwd=TOP, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if result.returncode == 0:
+        stamp.touch()
+        return ""
+    return result.stdout or f"{source}: {result.stderr}"
 
 
 def main() -> int:
@@ -83,18 +63,17 @@ def main() -> int:
     stamps = Path(folder).parent / "tidy"
     stamps.mkdir(exist_ok=True)
     version = subprocess.run([CLANG_TIDY, "--version"], check=True, stdout=subprocess.PIPE).stdout
-    common = (version + (TOP / "intersync/.clang-tidy").read_bytes() + "".join(WITHOUT_ANALYZER).encode() +
+    common = (version + (TOP / "intersync/.clang-tidy").read_bytes() + "".join(FOR_TESTS).encode() +
               (TOP / "intersync/CMakeLists.txt").read_bytes())
     depends = included(folder)
-    stamp_for = {source: stamps / stamp_of(source, depends.get(source, [source]), common)
-                 for source in sys.argv[1:]}
-    work = sorted((stamp, source) for source, stamp in stamp_for.items() if not stamp.exists())
-    lint = Lint(folder, float(os.environ.get("IZO_ANALYZER_SECONDS", "inf")))
+    work = []
+    for source in sys.argv[1:]:
+        stamp = stamps / stamp_of(source, depends.get(source, [source]), common)
+        if not stamp.exists():
+            work.append((source, folder, stamp))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        findings = [text for text in pool.map(lambda due: lint.check(due[1], due[0]), work) if text]
+        findings = [text for text in pool.map(lambda one: check(*one), work) if text]
     print("".join(findings), end="")
-    if lint.not_analyzed:
-        print(f"note: the analyzer has not seen {lint.not_analyzed} files yet; `make lint` shows it all")
     return 1 if findings else 0
 
 
