@@ -78,13 +78,10 @@ class BootstrapTest : public testing::Test {
 
   void settle(Client& client) { EXPECT_TRUE(settles(client)) << client.waiting(); }
 
-  /// A client that is killed when it has made one file of the server's, and nothing else.
-  ModelReplica::Place begin_and_die_behind_one_file() {
-    const ModelReplica::Place alone{.dir = kRootIno, .name = "alone"};
-    write(make(Op::kCreate, kRootIno, alone.name), "alone");
-    there.commit();
+  /// A client that is killed when it has made that, and nothing else.
+  void begin_and_die_behind(const ModelReplica::Place& place) {
     here.before_change = [&] {
-      if (here.ino_at(alone) != 0) {
+      if (here.ino_at(place) != 0) {
         throw Killed{};
       }
     };
@@ -94,6 +91,14 @@ class BootstrapTest : public testing::Test {
     }
     here.before_change = [] {};
     EXPECT_EQ(here.places().size(), 1U);
+  }
+
+  /// The same behind one file of the server's, with its body.
+  ModelReplica::Place begin_and_die_behind_one_file() {
+    const ModelReplica::Place alone{.dir = kRootIno, .name = "alone"};
+    write(make(Op::kCreate, kRootIno, alone.name), "alone");
+    there.commit();
+    begin_and_die_behind(alone);
     EXPECT_EQ(here.texts(), std::set<std::string>{"alone"});
     return alone;
   }
@@ -356,17 +361,7 @@ TEST_F(BootstrapTest, WhatIsRemovedHereMeanwhileDoesNotComeBack) {
 
 TEST_F(BootstrapTest, ADirectoryThatIsRemovedBeforeItsContentHasComeStaysOnTheServer) {
   const ModelReplica::Place dir{.dir = kRootIno, .name = "d"};
-  here.before_change = [&] {
-    if (here.ino_at(dir) != 0) {
-      throw Killed{};
-    }
-  };
-  {
-    Client client(here);
-    EXPECT_THROW(settles(client), Killed);
-  }
-  here.before_change = [] {};
-  EXPECT_EQ(here.places().size(), 1U);
+  begin_and_die_behind(dir);
   EXPECT_TRUE(here.unlink(dir));
   here.commit();
   const std::string before = there.manifest(false);
