@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What mkizofs --clone will write, by hand: the tables of a replica whose disk is a copy of another's."""
+"""What mkizofs --clone writes, by hand: the tables of a replica whose disk is a copy of another's."""
 
 from __future__ import annotations
 

@@ -13,15 +13,12 @@ from typing import Iterator
 from guest.kernel_log import KernelLog
 from guest.syscalls import AT_FDCWD, MNT_DETACH, call
 
-MS_RDONLY, MS_NOSUID, MS_NOATIME, MS_REMOUNT, MS_BIND = 1, 2, 1024, 32, 4096
-MS_REC, MS_PRIVATE = 16384, 1 << 18
+MS_RDONLY, MS_REMOUNT, MS_BIND = 1, 32, 4096
 FSCONFIG_SET_FLAG, FSCONFIG_SET_STRING = 0, 1
 FSCONFIG_CMD_CREATE, FSCONFIG_CMD_RECONFIGURE = 6, 7
 FSOPEN_CLOEXEC = 1
 MOUNT_ATTR_RDONLY = 1
 MOVE_MOUNT_F_EMPTY_PATH = 4
-FSPICK_EMPTY_PATH = 8
-_SB_FLAGS = {"ro", "rw", "sync", "async", "dirsync", "lazytime", "nolazytime", "mand", "nomand"}
 
 
 class MountError(OSError):

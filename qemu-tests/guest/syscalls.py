@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import ctypes
-import errno
 import os
 import struct
 from dataclasses import dataclass
@@ -20,14 +19,13 @@ CLONE_NEWNS, CLONE_NEWUSER = 0x20000, 0x10000000
 
 # Same numbers on the x86-64 host and in a 64-bit User-mode Linux guest.
 _NUMBERS = {
-    "msync": 26, "uselib": 134, "reboot": 169, "mount": 165, "umount2": 166, "swapon": 167, "swapoff": 168,
-    "io_setup": 206, "io_destroy": 207, "io_getevents": 208, "io_submit": 209, "getdents64": 217,
-    "mknodat": 259, "unshare": 272, "sync_file_range": 277, "fallocate": 285, "inotify_init1": 294,
-    "inotify_add_watch": 254, "syncfs": 306, "name_to_handle_at": 303, "open_by_handle_at": 304,
-    "fanotify_init": 300, "fanotify_mark": 301, "quotactl": 179, "linkat": 265, "fchmodat": 268,
-    "renameat2": 316, "statx": 332, "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431,
-    "fsmount": 432, "fspick": 433, "mprotect": 10, "mmap": 9, "munmap": 11, "io_uring_setup": 425,
-    "io_uring_enter": 426, "openat2": 437, "mount_setattr": 442, "cachestat": 451, "ioctl": 16,
+    "msync": 26, "mount": 165, "umount2": 166, "swapon": 167, "swapoff": 168, "io_setup": 206,
+    "io_destroy": 207, "io_getevents": 208, "io_submit": 209, "getdents64": 217, "mknodat": 259,
+    "unshare": 272, "sync_file_range": 277, "fallocate": 285, "inotify_init1": 294,
+    "inotify_add_watch": 254, "syncfs": 306, "name_to_handle_at": 303, "fanotify_init": 300,
+    "fanotify_mark": 301, "quotactl": 179, "linkat": 265, "fchmodat": 268, "renameat2": 316, "statx": 332,
+    "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432, "fspick": 433, "mprotect": 10,
+    "mmap": 9, "munmap": 11, "mount_setattr": 442, "cachestat": 451, "ioctl": 16,
 }
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
@@ -76,11 +74,6 @@ def syncfs(path: str) -> None:
         call("syncfs", fd)
     finally:
         os.close(fd)
-
-
-def reboot_power_off() -> None:
-    """End the guest."""
-    call("reboot", 0xFEE1DEAD, 672274793, 0x4321FEDC, None)
 
 
 @dataclass(frozen=True)
@@ -212,12 +205,3 @@ def aio_transfer(fd: int, opcode: int, buffer: ctypes.Array, offset: int) -> int
     if result < 0:
         raise OSError(-result, f"aio: {os.strerror(-result)}")
     return result
-
-
-def supported(name: str) -> bool:
-    """Whether the guest's kernel has the call at all."""
-    try:
-        call(name, -1, None, None, None, None, None)
-    except OSError as error:
-        return error.errno != errno.ENOSYS
-    return True
