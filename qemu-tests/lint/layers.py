@@ -22,6 +22,11 @@ class Rule(NamedTuple):
 
 # What acts on an open file of the cache, not on a name or an inode there.
 OPEN_FILE = "llseek|fsync|fallocate|fadvise|copy_file|clone_file|dedupe_file|ioctl"
+# What repl/ may include of C++, and of the system for its constants.
+PURE = ("algorithm|array|compare|cstddef|cstdint|cstdio|deque|functional|linux/(fs|intermezzo_reint).h|map|"
+        "memory|optional|set|span|string|string_view|sys/stat.h|system_error|unordered_map|unordered_set|"
+        "utility|variant|vector")
+REPL_TESTS = "intersync/src/repl/*_test.cc intersync/src/repl/model_*"
 
 RULES = [
     Rule("kmod/uapi/*", "", r'#\s*include\s+(?!<linux/(types|ioctl)\.h>)',
@@ -54,6 +59,12 @@ RULES = [
     Rule("intersync/src/repl/*", "",
          r'#\s*include\s+("(?!(base|kml|repl)/)|<(curl|microhttpd|nlohmann|sys/(ioctl|socket)))',
          "repl/ decides only: kernel and network are behind its interfaces"),
+    # One input has one outcome, so that the simulation's seed is one history.
+    Rule("intersync/src/repl/*", REPL_TESTS, rf'#\s*include\s+("base/(?!error\.h)|<(?!({PURE})>))',
+         "repl/ includes what only computes: no descriptors, threads, clocks or random numbers"),
+    Rule("intersync/src/repl/*", REPL_TESTS,
+         r'(?<![\w>])::[a-z]\w*\s*\(|\w_clock\b|\bstd::(f?(printf|puts)|fopen|getenv|rand|time|clock)\b',
+         "repl/ calls nothing of the system and no clock"),
     Rule("intersync/src/ext/*", "", r'#\s*include\s+"(?!(base|ext)/)', "ext/ sees base/ only"),
     Rule("intersync/src/tools/*", "", r'#\s*include\s+"(?!(base|ext|kernel|kml|repl|tools)/)',
          "tools work without daemon and network"),
