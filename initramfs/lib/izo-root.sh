@@ -3,7 +3,8 @@
 # shellcheck shell=sh disable=SC2034 # the IZO_ variables are read by who sources this
 #
 # Grammar: words separated by blanks; double quotes keep blanks together, around a value or the whole
-# word; the last of several equal words counts; everything after a lone `--` belongs to init.
+# word; the last of several equal words counts; everything after a lone `--` belongs to init. The table for users is in
+# docs/root-filesystem.md, "From an initramfs".
 #
 #   root=/dev/NAME | UUID=... | LABEL=... | none    the cache device; none for vintermezzo
 #   rootfstype=intermezzo | InterMezzo | vintermezzo | another type
