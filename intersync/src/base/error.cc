@@ -17,11 +17,7 @@ std::string describe(int error, std::string_view call, std::string_view path) {
 
 }  // namespace
 
-void Error::add_context(std::string_view context) {
-  what_.insert(0, ": ").insert(0, context);
-}
-
 SysError::SysError(int error, std::string_view call, std::string_view path)
-    : Error(describe(error, call, path)), code_(error), call_(call), path_(path) {}
+    : Error(describe(error, call, path)), code_(error) {}
 
 }  // namespace izo

@@ -18,10 +18,6 @@ class Error : public std::exception {
 
   [[nodiscard]] const char* what() const noexcept override { return what_.c_str(); }
 
-  /// Says on the way up what it was part of: "context: what". For
-  /// `catch (Error& error) { error.add_context("fileset rootset"); throw; }`.
-  void add_context(std::string_view context);
-
  private:
   std::string what_;
 };
@@ -33,13 +29,9 @@ class SysError : public Error {
   SysError(int error, std::string_view call, std::string_view path = {});
 
   [[nodiscard]] int code() const noexcept { return code_; }
-  [[nodiscard]] const std::string& call() const noexcept { return call_; }
-  [[nodiscard]] const std::string& path() const noexcept { return path_; }
 
  private:
   int code_;
-  std::string call_;
-  std::string path_;
 };
 
 /// What the system call gave; throws SysError with errno if that is negative.

@@ -255,7 +255,6 @@ void ClientSide::send_bytes(Request request, std::vector<std::byte> bytes) {
                                     .target = target(std::string(proto::name_of(kind))),
                                     .headers = {{"Content-Type", "application/octet-stream"}},
                                     .body = std::move(bytes),
-                                    .range = {},
                                     .longest_answer = kMostOfAnswer,
                                     .patience = polls ? kPatience + kLongestPoll : kPatience},
                                    std::move(receiver));
@@ -389,7 +388,6 @@ void ClientSide::upload(const BodyFile& body) {
                                                {"offset", std::to_string(it.offset)}}),
                    .headers = {{"Content-Type", "application/octet-stream"}},
                    .body = std::move(piece),
-                   .range = {},
                    .longest_answer = kLongestProblem,
                    .patience = kPatience},
                   std::move(receiver));

@@ -13,7 +13,6 @@
 #include "base/bytes.h"
 #include "base/main_loop.h"
 #include "http/message.h"
-#include "http/range.h"
 
 namespace izo::http {
 
@@ -21,10 +20,7 @@ struct Request {
   Method method = Method::kGet;
   std::string target;  ///< As to_string(Target) writes it.
   Headers headers;
-  std::vector<std::byte> body;  ///< Of a POST; at most kMaxRequestBody bytes.
-  /// Asks for a part. An answer with status 206 then has just that part, or it counts as broken;
-  /// one with status 200 has the whole body.
-  std::optional<ByteRange> range;
+  std::vector<std::byte> body;                     ///< Of a POST; at most kMaxRequestBody bytes.
   std::uint64_t longest_answer = kMaxRequestBody;  ///< Bytes of its body; a longer one is cut off.
   /// The longest time in which no byte goes either way; of a long poll more than it may wait.
   std::chrono::milliseconds patience{30000};

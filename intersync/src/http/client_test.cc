@@ -176,30 +176,6 @@ TEST(Client, ARedirectIsNotFollowed) {
   EXPECT_EQ(canned.server.accepted(), 1);
 }
 
-TEST(Client, AnotherPartThanAskedForIsBroken) {
-  struct Row {
-    const char* head;
-    How how;
-  };
-  const Row rows[] = {
-      {"206 x\r\nContent-Range: bytes 10-14/100\r\nContent-Length: 5", How::kComplete},
-      {"206 x\r\nContent-Range: bytes 10-14/100", How::kBroken},
-      {"206 x\r\nContent-Range: bytes 0-4/100\r\nContent-Length: 5", How::kBroken},
-      {"206 x\r\nContent-Range: bytes 10-29/100\r\nContent-Length: 20", How::kBroken},
-      {"206 x\r\nContent-Range: bytes 10-15/100\r\nContent-Length: 5", How::kBroken},
-      {"206 x\r\nContent-Range: lines 10-14/100\r\nContent-Length: 5", How::kBroken},
-      {"206 x\r\nContent-Length: 5", How::kBroken},
-      {"200 x\r\nContent-Length: 5", How::kComplete},
-  };
-  for (const Row& row : rows) {
-    Canned canned("HTTP/1.1 " + std::string(row.head) + "\r\n\r\nhello");
-    const Collected got = canned.get({.target = "/x", .range = ByteRange{10, 19}});
-    EXPECT_EQ(got.outcome.how, row.how) << row.head << got.outcome.error;
-  }
-  Canned unasked("HTTP/1.1 206 x\r\nContent-Range: bytes 0-4/5\r\nContent-Length: 5\r\n\r\nhello");
-  EXPECT_EQ(unasked.get().outcome.how, How::kBroken);
-}
-
 TEST(Client, WhatIsSentIsWhatWasAskedFor) {
   std::string head;
   std::string body;

@@ -2,21 +2,15 @@
 // One request that came to the server, and its answer. All on the loop.
 #pragma once
 
-#include <sys/types.h>
-
 #include <array>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
-#include <span>
 #include <string>
-#include <variant>
 #include <vector>
 
 #include "base/bytes.h"
 #include "base/main_loop.h"
-#include "base/unique_fd.h"
 #include "http/message.h"
 #include "http/target.h"
 
@@ -36,22 +30,10 @@ struct Incoming {
   std::optional<KeyId> key;  ///< Of the client; always there with TLS.
 };
 
-/// A part of a file. If the file becomes shorter meanwhile, the connection is cut.
-struct FilePart {
-  UniqueFd file;
-  std::uint64_t offset = 0;
-  std::uint64_t length = 0;
-};
-
-/// Gives a body piece by piece: fills the span from its front and returns the number of bytes; 0 at
-/// the end; a negative number, or an exception, cuts the connection. Called and destroyed in a
-/// thread of the server, never twice at once; must not wait for the loop.
-using Reader = std::function<ssize_t(std::span<std::byte>)>;
-
 struct Answer {
   int status = 200;
   Headers headers;
-  std::variant<std::vector<std::byte>, FilePart, Reader> body;
+  std::vector<std::byte> body;
 };
 
 /// A body that the loop writes. Ends the answer when it ends: without finish() the client sees that

@@ -1,10 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "http/response.h"
 
-#include <unistd.h>
-
-#include <algorithm>
-#include <cerrno>
 #include <new>
 #include <utility>
 
@@ -14,7 +10,6 @@ namespace izo::http {
 namespace {
 
 constexpr std::size_t kBlock = std::size_t{64} << 10;
-constexpr std::size_t kFileBlock = std::size_t{256} << 10;
 
 template <typename Thing>
 void drop(void* pointer) noexcept {
@@ -33,32 +28,6 @@ Response own(std::unique_ptr<Thing> thing, MHD_Response* made) {
 
 std::span<std::byte> span_of(char* buffer, std::size_t size) {
   return std::as_writable_bytes(std::span(buffer, size));
-}
-
-ssize_t read_reader(void* pointer, std::uint64_t /*offset*/, char* buffer,
-                    std::size_t size) noexcept {
-  try {
-    const ssize_t got = (*static_cast<Reader*>(pointer))(span_of(buffer, size));
-    if (got > 0 && std::cmp_less_equal(got, size)) {
-      return got;
-    }
-    return got == 0 ? MHD_CONTENT_READER_END_OF_STREAM : MHD_CONTENT_READER_END_WITH_ERROR;
-  } catch (const std::exception& error) {
-    log::warning("an answer was cut: ", error.what());
-    return MHD_CONTENT_READER_END_WITH_ERROR;
-  }
-}
-
-ssize_t read_file_part(void* pointer, std::uint64_t offset, char* buffer,
-                       std::size_t size) noexcept {
-  const auto& part = *static_cast<FilePart*>(pointer);
-  ssize_t got = 0;
-  do {
-    got = ::pread(part.file.get(), buffer,
-                  static_cast<std::size_t>(std::min<std::uint64_t>(size, part.length - offset)),
-                  static_cast<off_t>(part.offset + offset));
-  } while (got < 0 && errno == EINTR);
-  return got > 0 ? got : MHD_CONTENT_READER_END_WITH_ERROR;
 }
 
 ssize_t read_conversation(void* pointer, std::uint64_t /*offset*/, char* buffer,
@@ -85,23 +54,6 @@ Response make_body(std::vector<std::byte> bytes) {
                  pointer->size(), pointer->data(), drop<std::vector<std::byte>>, pointer));
 }
 
-/// libmicrohttpd's own way (sendfile) waits for its time limit when the file has become shorter
-/// meanwhile, as files of a live root do; here the client sees at once that its answer is cut.
-Response make_body(FilePart part) {
-  auto body = std::make_unique<FilePart>(std::move(part));
-  FilePart* pointer = body.get();
-  return own(std::move(body),
-             MHD_create_response_from_callback(pointer->length, kFileBlock, read_file_part, pointer,
-                                               drop<FilePart>));
-}
-
-Response make_body(Reader reader) {
-  auto body = std::make_unique<Reader>(std::move(reader));
-  Reader* pointer = body.get();
-  return own(std::move(body), MHD_create_response_from_callback(
-                                  MHD_SIZE_UNKNOWN, kBlock, read_reader, pointer, drop<Reader>));
-}
-
 void add_headers(MHD_Response* response, const Headers& headers) {
   for (const Header& header : headers) {
     if (MHD_add_response_header(response, header.name.c_str(), header.value.c_str()) != MHD_YES) {
@@ -113,8 +65,7 @@ void add_headers(MHD_Response* response, const Headers& headers) {
 }  // namespace
 
 Response make_response(Answer answer) {
-  Response response =
-      std::visit([](auto& body) { return make_body(std::move(body)); }, answer.body);
+  Response response = make_body(std::move(answer.body));
   add_headers(response.get(), answer.headers);
   return response;
 }
