@@ -226,8 +226,7 @@ void ClientSide::send_bytes(Request request, std::vector<std::byte> bytes) {
                 .uploaded = {},
                 .begun = [this, it = exchange.get()](
                              std::uint32_t index,
-                             std::uint64_t number) { return begun(it->request, index, number); }},
-      kMostOfAnswer);
+                             std::uint64_t number) { return begun(it->request, index, number); }});
   (polls ? pull_ : other_) = exchange;
   http::Receiver receiver;
   receiver.head = [it = exchange.get()](const http::AnswerHead& head) {
@@ -255,7 +254,8 @@ void ClientSide::send_bytes(Request request, std::vector<std::byte> bytes) {
                                     .target = target(std::string(proto::name_of(kind))),
                                     .headers = {{"Content-Type", "application/octet-stream"}},
                                     .body = std::move(bytes),
-                                    .longest_answer = kMostOfAnswer,
+                                    .range = {},
+                                    .longest_answer = most_of_answer(kind) + kMostOfHeads,
                                     .patience = polls ? kPatience + kLongestPoll : kPatience},
                                    std::move(receiver));
 }
@@ -388,6 +388,7 @@ void ClientSide::upload(const BodyFile& body) {
                                                {"offset", std::to_string(it.offset)}}),
                    .headers = {{"Content-Type", "application/octet-stream"}},
                    .body = std::move(piece),
+                   .range = {},
                    .longest_answer = kLongestProblem,
                    .patience = kPatience},
                   std::move(receiver));

@@ -11,6 +11,10 @@ using proto::BodyHead;
 using proto::Corrupt;
 using proto::Part;
 
+MessageReader::MessageReader(Side side, proto::Kind kind, BodyStore store)
+    : MessageReader(side, kind, std::move(store),
+                    side == Side::kRequest ? kMostOfRequest : most_of_answer(kind)) {}
+
 MessageReader::MessageReader(Side side, proto::Kind kind, BodyStore store, std::uint64_t most)
     : side_(side), kind_(kind), store_(std::move(store)), frames_(most) {}
 

@@ -31,7 +31,9 @@ class MessageReader {
   using Message = std::variant<repl::Request, repl::Response>;
   enum class Side { kRequest, kResponse };
 
-  /// `most`: bytes of all frames' contents.
+  /// Takes as many bytes of frames' contents as wire_limits.h says.
+  MessageReader(Side side, proto::Kind kind, BodyStore store);
+  /// The same, but at most so many.
   MessageReader(Side side, proto::Kind kind, BodyStore store, std::uint64_t most);
 
   /// Adds bytes. False: they are no such message; nothing more is wanted, and why() says why.

@@ -166,8 +166,7 @@ void ServerSide::answer_message(Exchange exchange, proto::Kind kind) {
                         .uploaded = [this](const kml::Uuid& client, std::uint64_t number,
                                            std::uint64_t size) -> std::shared_ptr<repl::Body> {
                           return uploads_.whole(client, number, size);
-                        }},
-                       kMostOfRequest);
+                        }});
   std::optional<MessageReader::Message> message;
   try {
     if (reader.feed(exchange.request().body)) {

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "http/message.h"
+#include "proto/messages.h"
 
 namespace izo::daemon {
 
@@ -31,8 +32,31 @@ inline constexpr std::size_t kMostPushed = 1024;
 inline constexpr std::size_t kUploadPiece = std::size_t{3} << 20;
 static_assert(kUploadPiece <= http::kMaxRequestBody);
 
-/// Of a client, bytes of an answer: bodies are bounded by the disk only.
-inline constexpr std::uint64_t kMostOfAnswer = std::uint64_t{1} << 50;
+/// Bytes of an answer's frames, decompressed: what a client takes of a server that does not end.
+/// All but bodies, which go to the disk, comes to lie in memory; what a server has to say fits.
+constexpr std::uint64_t most_of_answer(proto::Kind kind) {
+  constexpr std::uint64_t kMiB = std::uint64_t{1} << 20;
+  switch (kind) {
+    case proto::Kind::kPush:
+      break;
+    case proto::Kind::kHello:
+      return 2 * kMiB;  // a table of all replicas that an index can name: 1 MiB
+    case proto::Kind::kPull:
+      return 16 * kMiB;  // such a table, and what is read of a log at once
+    case proto::Kind::kList:
+      return 1024 * kMiB;
+    case proto::Kind::kDescribe:
+      // The last object may have all attributes that Linux lets it have: 64 KiB of names, each with
+      // 64 KiB.
+      return 1024 * kMiB;
+    case proto::Kind::kFetch:
+      return std::uint64_t{1} << 50;
+  }
+  return kMiB / 8;  // a position and a text
+}
+
+/// Bytes of an answer besides those: heads of frames.
+inline constexpr std::uint64_t kMostOfHeads = std::uint64_t{1} << 20;
 
 /// The fastest that compresses.
 inline constexpr int kZstdLevel = 1;
