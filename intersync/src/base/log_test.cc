@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <array>
 #include <fstream>
 #include <sstream>
 
@@ -120,6 +121,23 @@ TEST(LogTopics, WhatIsOffIsNotMade) {
   EXPECT_EQ(made, 1);
   const std::string line = testing::internal::GetCapturedStderr();
   EXPECT_NE(line.find("record 7 yes x dear\n"), std::string::npos) << line;
+}
+
+TEST(LogTopics, EachBitShowsItsTopicOnly) {
+  constexpr std::array<Topic, 5> kAll{kInfo, kKml, kUpcall, kHttp, kReint};
+  for (const Topic wanted : kAll) {
+    set_topics(wanted);
+    testing::internal::CaptureStderr();
+    for (const Topic topic : kAll) {
+      debug(topic, "of topic ", static_cast<unsigned>(topic), '.');
+    }
+    set_topics(0);
+    const std::string said = testing::internal::GetCapturedStderr();
+    for (const Topic topic : kAll) {
+      const std::string line = "of topic " + std::to_string(static_cast<unsigned>(topic)) + ".\n";
+      EXPECT_EQ(said.find(line) != std::string::npos, topic == wanted) << said;
+    }
+  }
 }
 
 TEST_F(Log, TheJournalIsKnownByItsStream) {

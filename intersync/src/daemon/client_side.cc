@@ -310,6 +310,12 @@ void ClientSide::take(const std::shared_ptr<Exchange>& exchange, const http::Out
     if (const auto* pushed = std::get_if<repl::Pushed>(response)) {
       uploads_.erase(uploads_.begin(), uploads_.upper_bound(pushed->accepted.recno));
     }
+    if (const auto* welcome = std::get_if<repl::Welcome>(response)) {
+      log::debug(
+          log::kInfo, "the server is ", [&] { return kml::to_string(welcome->replica); },
+          ", its log begins with record ", welcome->first_recno, "; of ours it has records up to ",
+          welcome->accepted.recno);
+    }
   }
   try {
     engine_->on(exchange->request, std::get<repl::Response>(*std::move(message)));

@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <csignal>
@@ -27,6 +28,8 @@
 #include "http/client.h"
 #include "http/server.h"
 #include "kernel/fileset.h"
+#include "kernel/log_file.h"
+#include "kml/tables.h"
 
 namespace izo::daemon {
 namespace {
@@ -76,7 +79,12 @@ class Daemon {
         replica_(fileset_, options.server.empty() ? KernelReplica::Role::kServer
                                                   : KernelReplica::Role::kClient) {
     open_log(options_.log, log_name());
-    write_state_folder(options_.state, fileset_, kernel::LogFile(fileset_.log_path()).info());
+    const kernel::LogInfo state = kernel::LogFile(fileset_.log_path()).info();
+    write_state_folder(options_.state, fileset_, state);
+    log::debug(
+        log::kInfo, "intersync " IZO_VERSION ", process ", ::getpid(), ", channel ",
+        fileset_.channel, ", replica ", [&] { return kml::to_string(state.replica); }, ", records ",
+        state.first_recno, "..", state.end_recno);
   }
 
   void run() {

@@ -197,6 +197,11 @@ repl::Replica::State KernelReplica::state() {
           .end = info.end};
 }
 
+void KernelReplica::commit() {
+  log_.commit();
+  log::debug(log::kKml, "log committed");
+}
+
 repl::Replica::Records KernelReplica::read(std::uint64_t offset) {
   Records out{.records = {}, .next = offset};
   std::vector<std::byte> buffer(kPiece);
@@ -227,6 +232,8 @@ repl::Replica::Records KernelReplica::read(std::uint64_t offset) {
       out.records.push_back(std::move(*record));
     }
   }
+  log::debug(log::kKml, "records ", out.records.front().recno, "..", out.records.back().recno,
+             " from offset ", offset);
   return out;
 }
 

@@ -35,7 +35,7 @@ class KernelReplica final : public repl::Replica {
 
   State state() override;
   void use(const repl::Index& index) override { index_ = &index; }
-  void commit() override { log_.commit(); }
+  void commit() override;
   Records read(std::uint64_t offset) override;
   std::uint16_t index_of(const kml::Uuid& replica) override;
   std::optional<repl::Received> received(const kml::Uuid& peer) override;

@@ -203,6 +203,9 @@ void ServerSide::answer(Exchange exchange, const Request& request) {
     told_.erase(hello->replica);
     log::info("client ", kml::to_string(hello->replica), " at ", exchange.request().address,
               std::holds_alternative<repl::Refusal>(response) ? " is refused" : " is here");
+    if (const auto* welcome = std::get_if<repl::Welcome>(&response)) {
+      log::debug(log::kInfo, "of its log records up to ", welcome->accepted.recno, " are here");
+    }
   }
   if (const auto* pushed = std::get_if<repl::Pushed>(&response)) {
     uploads_.forget(std::get<repl::Push>(request).replica, pushed->accepted.recno);
