@@ -27,6 +27,7 @@
 #include "daemon/state_folder.h"
 #include "http/client.h"
 #include "http/server.h"
+#include "kernel/channel.h"
 #include "kernel/fileset.h"
 #include "kernel/log_file.h"
 #include "kml/tables.h"
@@ -133,7 +134,8 @@ class Daemon {
 
   void follow() {
     follower_ = std::make_unique<LogFollower>(
-        loop_, clock_, fileset_, replica_, LogFollower::Delays{.commit = options_.commit_delay},
+        loop_, clock_, fileset_.name, kernel::Channel(fileset_.channel),
+        LogFollower::Delays{.commit = options_.commit_delay},
         LogFollower::Events{
             .grew =
                 [this] {
@@ -145,6 +147,7 @@ class Daemon {
                 },
             .is_followed =
                 [this] { return server_ ? server_->is_followed() : client_->is_followed(); },
+            .commit = [this] { replica_.commit(); },
             .gone =
                 [this] {
                   log::notice("the fileset is not mounted any more");

@@ -10,15 +10,14 @@
 
 namespace izo::daemon {
 
-LogFollower::LogFollower(MainLoop& loop, const Clock& clock, const kernel::Fileset& fileset,
-                         KernelReplica& replica, const Delays& delays, Events events)
+LogFollower::LogFollower(MainLoop& loop, const Clock& clock, std::string fileset,
+                         kernel::Channel channel, const Delays& delays, Events events)
     : loop_(loop),
       clock_(clock),
-      fileset_(fileset.name),
-      replica_(replica),
+      fileset_(std::move(fileset)),
       delays_(delays),
       events_(std::move(events)),
-      channel_(fileset.channel),
+      channel_(std::move(channel)),
       watch_(loop.watch(channel_.fd(), MainLoop::kReadable, [this](unsigned) { read_all(); })) {}
 
 void LogFollower::read_all() {
@@ -71,7 +70,7 @@ void LogFollower::commit_soon() {
 void LogFollower::commit() {
   uncommitted_ = false;
   try {
-    replica_.commit();
+    events_.commit();
   } catch (const Error& error) {
     log::error(error.what());
   }

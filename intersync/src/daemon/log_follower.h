@@ -9,9 +9,7 @@
 
 #include "base/clock.h"
 #include "base/main_loop.h"
-#include "daemon/kernel_replica.h"
 #include "kernel/channel.h"
-#include "kernel/fileset.h"
 
 namespace izo::daemon {
 
@@ -20,7 +18,9 @@ class LogFollower {
   struct Events {
     std::function<void()> grew;         ///< There is something new on the medium.
     std::function<bool()> is_followed;  ///< Shall it come there soon?
-    std::function<void()> gone;         ///< The fileset is not mounted any more.
+    /// Brings the log onto the medium. May throw Error.
+    std::function<void()> commit;
+    std::function<void()> gone;  ///< The fileset is not mounted any more.
   };
   /// How soon after the first record that nobody was shipped its commit is asked for, and how long
   /// after the one before at the earliest.
@@ -29,9 +29,9 @@ class LogFollower {
     std::chrono::milliseconds between{20};
   };
 
-  /// All but `events` must live longer. Throws as Channel.
-  LogFollower(MainLoop& loop, const Clock& clock, const kernel::Fileset& fileset,
-              KernelReplica& replica, const Delays& delays, Events events);
+  /// Of the fileset of that name. `loop` and `clock` must live longer.
+  LogFollower(MainLoop& loop, const Clock& clock, std::string fileset, kernel::Channel channel,
+              const Delays& delays, Events events);
 
   /// Somebody follows the log from now on: what came to it before shall be on the medium soon too.
   void follow();
@@ -47,7 +47,6 @@ class LogFollower {
   MainLoop& loop_;
   const Clock& clock_;
   std::string fileset_;
-  KernelReplica& replica_;
   Delays delays_;
   Events events_;
   kernel::Channel channel_;

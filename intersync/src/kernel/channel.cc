@@ -14,29 +14,28 @@
 #include "base/error.h"
 
 namespace izo::kernel {
-namespace {
 
-/// Says which version this program speaks.
-void agree(int fd, const std::string& path) {
+void agree_on_version(int device, const std::string& path) {
   __u32 version = IZO_DEVICE_VERSION;
-  if (::ioctl(fd, IZO_IOC_VERSION, &version) == 0) {
-    return;
+  if (::ioctl(device, IZO_IOC_VERSION, &version) != 0) {
+    fail_to_agree(errno, version, path);
   }
-  if (errno == EPROTONOSUPPORT || errno == ENOTTY) {
-    const std::string theirs = errno == ENOTTY ? "none" : std::to_string(version);
-    throw Error(path + ": the kernel speaks version " + theirs +
+}
+
+void fail_to_agree(int error, std::uint32_t theirs, const std::string& path) {
+  if (error == EPROTONOSUPPORT || error == ENOTTY) {
+    throw Error(path + ": the kernel speaks version " +
+                (error == ENOTTY ? "none" : std::to_string(theirs)) +
                 " of the device protocol, this program version " +
                 std::to_string(IZO_DEVICE_VERSION) + "; install the two of one release");
   }
-  throw SysError(errno, "ioctl IZO_IOC_VERSION", path);
+  throw SysError(error, "ioctl IZO_IOC_VERSION", path);
 }
-
-}  // namespace
 
 Channel::Channel(unsigned number)
     : path_("/dev/intermezzo" + std::to_string(number)),
       fd_(checked(::open(path_.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC), "open", path_)) {
-  agree(fd_.get(), path_);
+  agree_on_version(fd_.get(), path_);
 }
 
 std::optional<Upcall> Channel::read() {
