@@ -10,9 +10,9 @@
 
 namespace izo::daemon {
 
-/// Makes the folder and what is in it: `sysid`, the replica's UUID; `profile`, what clients are
-/// told of the fileset; `cache`, a symbolic link to the mount point. `folder`: empty for
-/// /var/intermezzo-N. Throws SysError.
+/// Makes the folder and what is in it: `sysid`, the replica's UUID; `profile`, what fileset this
+/// is; `cache`, a symbolic link to the mount point. `folder`: empty for /var/intermezzo-N. Throws
+/// SysError.
 void write_state_folder(const std::string& folder, const kernel::Fileset& fileset,
                         const kernel::LogInfo& log);
 
