@@ -17,6 +17,11 @@ void Uploads::make_room(const kml::Uuid& client) {
          kMost) {
     uploads_.erase(std::find_if(uploads_.begin(), uploads_.end(), is_clients));
   }
+  while (uploads_.size() >= most_of_all_) {
+    uploads_.erase(std::min_element(
+        uploads_.begin(), uploads_.end(),
+        [](const auto& a, const auto& b) { return a.second.touched < b.second.touched; }));
+  }
 }
 
 std::uint64_t Uploads::add(const kml::Uuid& client, std::uint64_t number, std::uint64_t version,

@@ -18,9 +18,13 @@ namespace izo::daemon {
 
 class Uploads {
  public:
+  /// Bodies of all clients together: whoever asks says which client it is, so there may be many.
+  static constexpr std::size_t kMostOfAll = 4096;
+
   /// `clock` must live longer.
-  Uploads(const Clock& clock, std::function<StagedBody()> stage)
-      : clock_(clock), stage_(std::move(stage)) {}
+  Uploads(const Clock& clock, std::function<StagedBody()> stage,
+          std::size_t most_of_all = kMostOfAll)
+      : clock_(clock), stage_(std::move(stage)), most_of_all_(most_of_all) {}
 
   /// Adds a piece; 0 begins the body anew, as what `version` says. Returns how many bytes of it are
   /// here, which tells the client where to go on: the piece is added only if it begins there, and
@@ -53,6 +57,7 @@ class Uploads {
 
   const Clock& clock_;
   std::function<StagedBody()> stage_;
+  std::size_t most_of_all_;
   std::map<Key, Upload> uploads_;
 };
 

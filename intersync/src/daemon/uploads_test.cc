@@ -176,5 +176,38 @@ TEST_F(UploadsTest, OfOneClientAtMost1024AreKept) {
   EXPECT_TRUE(uploads_.whole(kOther, 1, 10));
 }
 
+TEST_F(UploadsTest, OfAllClientsTogetherTheOneThatWasLeftAloneLongestGoes) {
+  Uploads few(clock_, [this] { return stage_in(folder_); }, 4);
+  const auto add = [&](unsigned client, std::uint64_t version, std::uint64_t offset,
+                       const std::vector<std::byte>& piece) {
+    clock_.now += std::chrono::seconds(1);
+    return few.add({static_cast<std::uint8_t>(client)}, 1, version, offset, piece);
+  };
+  const auto is_here = [&](unsigned client) { return add(client, kVersion, 10, {}) != 0; };
+  const std::vector<std::byte> body = sample_body(10);
+  for (const unsigned client : {9U, 8U, 7U, 6U}) {
+    add(client, kVersion, 0, body);
+  }
+  // Left alone is not who goes on, who is named in a push, and who begins anew, which takes no more
+  // room. A late piece of another version is none.
+  add(9, kVersion, 10, body);
+  clock_.now += std::chrono::seconds(1);
+  EXPECT_TRUE(few.whole({8}, 1, 10));
+  add(6, kVersion, 0, body);
+  EXPECT_EQ(add(7, kVersion + 1, 10, body), 0U);
+  add(5, kVersion, 0, body);
+  EXPECT_FALSE(is_here(7));
+  for (const unsigned client : {9U, 8U, 6U, 5U}) {
+    EXPECT_TRUE(is_here(client)) << client;
+  }
+  // Any number of clients that nobody knows.
+  for (unsigned client = 10; client < 100; client++) {
+    add(client, kVersion, 0, body);
+  }
+  for (unsigned client = 0; client < 100; client++) {
+    EXPECT_EQ(is_here(client), client >= 96) << client;
+  }
+}
+
 }  // namespace
 }  // namespace izo::daemon
