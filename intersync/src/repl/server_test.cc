@@ -168,5 +168,39 @@ TEST(Client, RecordsWithAGapAreNotApplied) {
   EXPECT_TRUE(pair.here.inodes().empty());
 }
 
+TEST(Client, DoesNotGoOnWithALogThatHasBegunAnew) {
+  Pair pair;
+  Client client(pair.here);
+  pair.there.make(kml::Op::kCreate, {.dir = kRootIno, .name = "x"}, 0600);
+  pair.there.commit();
+  pair.settle(client);
+  const std::string before = pair.here.manifest(true);
+  const std::optional<Received> had = pair.here.received(pair.there.state().replica);
+  ASSERT_TRUE(had);
+  pair.there.make(kml::Op::kCreate, {.dir = kRootIno, .name = "y"}, 0600);
+  pair.there.commit();
+  client.on_failure();
+  const std::optional<Request> hello = client.next();
+  ASSERT_TRUE(hello && std::holds_alternative<Hello>(*hello));
+  Welcome welcome = std::get<Welcome>(pair.server.answer(*hello));
+  welcome.epoch++;
+  try {
+    client.on(*hello, welcome);
+    FAIL() << "it goes on";
+  } catch (const Error& error) {
+    EXPECT_STREQ(error.what(),
+                 "the server's log has begun anew: this replica cannot go on from what it has");
+  }
+  EXPECT_EQ(pair.here.manifest(true), before);
+  EXPECT_EQ(pair.here.received(welcome.replica), had);
+  // Nothing is asked of that log, but once more who the server is.
+  const std::optional<Request> again = client.next();
+  ASSERT_TRUE(again && std::holds_alternative<Hello>(*again));
+  // With the log that it knows it goes on.
+  client.on(*again, pair.server.answer(*again));
+  pair.settle(client);
+  EXPECT_EQ(pair.here.manifest(true), pair.there.manifest(true));
+}
+
 }  // namespace
 }  // namespace izo::repl
