@@ -254,7 +254,6 @@ void ClientSide::send_bytes(Request request, std::vector<std::byte> bytes) {
                                     .target = target(std::string(proto::name_of(kind))),
                                     .headers = {{"Content-Type", "application/octet-stream"}},
                                     .body = std::move(bytes),
-                                    .range = {},
                                     .longest_answer = most_of_answer(kind) + kMostOfHeads,
                                     .patience = polls ? kPatience + kLongestPoll : kPatience},
                                    std::move(receiver));
@@ -394,7 +393,6 @@ void ClientSide::upload(const BodyFile& body) {
                                                {"offset", std::to_string(it.offset)}}),
                    .headers = {{"Content-Type", "application/octet-stream"}},
                    .body = std::move(piece),
-                   .range = {},
                    .longest_answer = kLongestProblem,
                    .patience = kPatience},
                   std::move(receiver));
