@@ -33,7 +33,7 @@ std::string read_all(const std::string& path) {
 
 /// The number of the mount whose top directory `path` is.
 std::uint64_t mount_id(const std::string& path) {
-  const UniqueFd fd(checked(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC), "open", path));
+  const UniqueFd fd(checked(::open(path.c_str(), O_PATH | O_CLOEXEC), "open", path));
   struct statfs fs{};
   checked(::fstatfs(fd.get(), &fs), "statfs", path);
   if (fs.f_type != INTERMEZZO_SUPER_MAGIC) {
@@ -46,19 +46,9 @@ std::uint64_t mount_id(const std::string& path) {
     throw Error(path + ": the kernel does not say which mount it is on");
   }
   if ((st.stx_attributes & STATX_ATTR_MOUNT_ROOT) == 0) {
-    throw Error(path + " is a directory in a fileset; name the fileset's mount point");
+    throw Error(path + " lies in a fileset; name the fileset's mount point");
   }
   return st.stx_mnt_id;
-}
-
-/// N of /dev/intermezzoN.
-std::optional<unsigned> channel_of(const Mount& mount) {
-  for (unsigned number = 0; number < INTERMEZZO_CHANNELS; number++) {
-    if (mount.option("prestodev") == "/dev/intermezzo" + std::to_string(number)) {
-      return number;
-    }
-  }
-  return std::nullopt;
 }
 
 }  // namespace
@@ -80,7 +70,7 @@ Fileset find_fileset(const std::string& path) {
     throw Error(path + " shows only " + mount->root +
                 " of a fileset (a bind mount); name the fileset's own mount point");
   }
-  const std::optional<unsigned> channel = channel_of(*mount);
+  const std::optional<unsigned> channel = mount->channel();
   const std::optional<std::string> name = mount->option("fileset");
   if (!channel) {
     throw Error(path + " is on no channel that this program knows");

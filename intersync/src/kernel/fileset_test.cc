@@ -17,13 +17,15 @@ TEST(Fileset, KnowsItsFiles) {
 }
 
 TEST(Fileset, SaysWhatIsThereInstead) {
-  try {
-    find_fileset("/proc");
-    FAIL();
-  } catch (const Error& error) {
-    EXPECT_STREQ(
-        error.what(),
-        "/proc is not an InterMezzo file system; mount one there, or name its mount point");
+  for (const std::string path : {"/proc", "/proc/version"}) {
+    try {
+      find_fileset(path);
+      FAIL();
+    } catch (const Error& error) {
+      EXPECT_EQ(
+          error.what(),
+          path + " is not an InterMezzo file system; mount one there, or name its mount point");
+    }
   }
   try {
     find_fileset("/nonexistent");

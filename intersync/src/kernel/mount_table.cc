@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "kernel/mount_table.h"
 
+#include <linux/intermezzo.h>
+
 #include <charconv>
-#include <vector>
+#include <utility>
 
 namespace izo::kernel {
 namespace {
@@ -55,6 +57,19 @@ std::optional<std::string> Mount::option(std::string_view name) const {
   return std::nullopt;
 }
 
+std::optional<unsigned> Mount::channel() const {
+  for (unsigned number = 0; number < INTERMEZZO_CHANNELS; number++) {
+    if (option("prestodev") == "/dev/intermezzo" + std::to_string(number)) {
+      return number;
+    }
+  }
+  return std::nullopt;
+}
+
+bool Mount::is_read_only() const {
+  return split(super_options, ',').front() == "ro";  // the kernel's first word
+}
+
 std::optional<Mount> parse_mount(std::string_view line) {
   const std::vector<std::string_view> words = split(line, ' ');
   std::size_t dash = 6;  // any number of optional fields may stand before it
@@ -77,11 +92,20 @@ std::optional<Mount> parse_mount(std::string_view line) {
   return out;
 }
 
-std::optional<Mount> find_mount(std::string_view table, std::uint64_t id) {
+std::vector<Mount> parse_mounts(std::string_view table) {
+  std::vector<Mount> out;
   for (const std::string_view line : split(table, '\n')) {
-    std::optional<Mount> mount = parse_mount(line);
-    if (mount && mount->id == id) {
-      return mount;
+    if (std::optional<Mount> mount = parse_mount(line)) {
+      out.push_back(*std::move(mount));
+    }
+  }
+  return out;
+}
+
+std::optional<Mount> find_mount(std::string_view table, std::uint64_t id) {
+  for (Mount& mount : parse_mounts(table)) {
+    if (mount.id == id) {
+      return std::move(mount);
     }
   }
   return std::nullopt;

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace izo::kernel {
 
@@ -21,10 +22,17 @@ struct Mount {
 
   /// The value of an option of the file system, unescaped: the first that is given.
   [[nodiscard]] std::optional<std::string> option(std::string_view name) const;
+  /// N of prestodev=/dev/intermezzoN; nullopt if there is no such channel.
+  [[nodiscard]] std::optional<unsigned> channel() const;
+  /// Is the file system read-only, not only this mount of it?
+  [[nodiscard]] bool is_read_only() const;
 };
 
 /// One line of the table, without its end; nullopt if it is none.
 std::optional<Mount> parse_mount(std::string_view line);
+
+/// All lines of the table that are mounts.
+std::vector<Mount> parse_mounts(std::string_view table);
 
 /// The mount of that number; nullopt if the table has none.
 std::optional<Mount> find_mount(std::string_view table, std::uint64_t id);

@@ -23,6 +23,8 @@ TEST(MountTable, ReadsALine) {
   EXPECT_EQ(mount->option("fileset"), "home");
   EXPECT_EQ(mount->option("mtp"), "/srv/a,b=c");
   EXPECT_EQ(mount->option("prestodev"), "/dev/intermezzo3");
+  EXPECT_EQ(mount->channel(), 3U);
+  EXPECT_FALSE(mount->is_read_only());
   EXPECT_EQ(mount->option("file"), std::nullopt);
   EXPECT_EQ(mount->option("rw"), std::nullopt);
 }
@@ -32,6 +34,8 @@ TEST(MountTable, ReadsALineWithoutOptionalFields) {
   ASSERT_TRUE(mount);
   EXPECT_EQ(mount->root, "/a");
   EXPECT_EQ(mount->type, "tmpfs");
+  EXPECT_TRUE(mount->is_read_only());
+  EXPECT_EQ(mount->channel(), std::nullopt);
 }
 
 TEST(MountTable, RefusesWhatIsNoLine) {
@@ -64,6 +68,7 @@ TEST(MountTable, FindsAMountByItsNumber) {
   EXPECT_EQ(find_mount(table, 29)->point, "/srv/my home");
   EXPECT_EQ(find_mount(table, 2)->point, "/");
   EXPECT_FALSE(find_mount(table, 9));
+  EXPECT_EQ(parse_mounts(table).size(), 2U);
 }
 
 }  // namespace
