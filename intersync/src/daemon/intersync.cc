@@ -9,7 +9,6 @@
 #include <cerrno>
 #include <csignal>
 #include <exception>
-#include <iostream>
 #include <memory>
 #include <string>
 
@@ -44,8 +43,8 @@ void allow_many_files() {
   }
 }
 
-/// Also to FOLDER/FILESET.log; without it the program goes on.
-void open_log(const std::string& folder, const std::string& fileset) {
+/// Also to FOLDER/NAME.log; without it the program goes on.
+void open_log(const std::string& folder, const std::string& name) {
   if (folder.empty()) {
     return;
   }
@@ -54,7 +53,7 @@ void open_log(const std::string& folder, const std::string& fileset) {
     return;
   }
   try {
-    log::logger().to_file(folder + "/" + fileset + ".log");
+    log::logger().to_file(folder + "/" + name + ".log");
   } catch (const SysError& error) {
     log::warning(error.what(), "; the log is on stderr only");
   }
@@ -174,8 +173,7 @@ class Daemon {
 int run(int argc, char** argv) {
   std::variant<Options, Said> options = options_from(argc, argv);
   if (const auto* said = std::get_if<Said>(&options)) {
-    (said->code == 0 ? std::cout : std::cerr) << said->text << std::flush;
-    return said->code;
+    return print(*said);
   }
   std::signal(SIGPIPE, SIG_IGN);
   log::set_topics(std::get<Options>(options).debug);

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "daemon/options.h"
 
-#include <getopt.h>
-
-#include <array>
 #include <charconv>
 #include <limits>
 #include <string_view>
@@ -31,26 +28,9 @@ constexpr const char* kHelp =
     "  --log=DIR             instead of /var/log/intersync; \"none\": stderr only\n"
     "  -debug N              what to say: a sum of 1 general, 2 log, 4 upcalls, 8 HTTP,\n"
     "                        16 reintegration\n"
-    "  --help, --version\n"
+    "  -h, --help, --version\n"
     "\n"
     "Stops at SIGTERM; opens its log anew at SIGHUP. See intersync(8).\n";
-
-enum Option : int {
-  kServer = 256,
-  kListen,
-  kPort,
-  kPlainHttp,
-  kCommitDelay,
-  kState,
-  kLog,
-  kDebug,
-  kHelpWanted,
-  kVersion,
-};
-
-Said wrong(const std::string& what) {
-  return {.code = 2, .text = "intersync: " + what + "; see intersync --help\n"};
-}
 
 template <typename T>
 bool number(std::string_view text, T most, T& out) {
@@ -58,40 +38,47 @@ bool number(std::string_view text, T most, T& out) {
   return error == std::errc() && end == text.data() + text.size() && !text.empty() && out <= most;
 }
 
-/// The option's effect; empty, or what is wrong.
-std::string apply(Options& out, int option, const std::string& value) {
+Said wrong(const std::string& what) {
+  return wrong_usage("intersync", what);
+}
+
+/// An option whose value is taken as it is.
+CommandOption text(const char* name, std::string& out) {
+  return {name, true, [&out](const std::string& value) {
+            out = value;
+            return std::string();
+          }};
+}
+
+std::string take_server(Options& out, const std::string& value) {
+  out.server = value;
+  return base_url(value) ? "" : "--server=" + value + " is no HOST or HOST:PORT";
+}
+
+std::string take_port(Options& out, const std::string& value) {
+  return number<std::uint16_t>(value, std::numeric_limits<std::uint16_t>::max(), out.port)
+             ? ""
+             : "--port=" + value + " is no port";
+}
+
+std::string take_commit_delay(Options& out, const std::string& value) {
   std::uint32_t milliseconds = 0;
-  switch (option) {
-    case kServer:
-      out.server = value;
-      return base_url(value) ? "" : "--server=" + value + " is no HOST or HOST:PORT";
-    case kListen:
-      out.listen = value;
-      return "";
-    case kPort:
-      return number<std::uint16_t>(value, std::numeric_limits<std::uint16_t>::max(), out.port)
-                 ? ""
-                 : "--port=" + value + " is no port";
-    case kPlainHttp:
-      out.plain_http = true;
-      return "";
-    case kCommitDelay:
-      if (!number<std::uint32_t>(value, 60000, milliseconds)) {
-        return "--commit-delay=" + value + " is not from 0 to 60000";
-      }
-      out.commit_delay = std::chrono::milliseconds(milliseconds);
-      return "";
-    case kState:
-      out.state = value;
-      return "";
-    case kLog:
-      out.log = value == "none" ? "" : value;
-      return "";
-    default:
-      return number<unsigned>(value, log::kTopics, out.debug)
-                 ? ""
-                 : "-debug " + value + " is not from 0 to 31";
+  if (!number<std::uint32_t>(value, 60000, milliseconds)) {
+    return "--commit-delay=" + value + " is not from 0 to 60000";
   }
+  out.commit_delay = std::chrono::milliseconds(milliseconds);
+  return "";
+}
+
+std::string take_log(Options& out, const std::string& value) {
+  out.log = value == "none" ? "" : value;
+  return "";
+}
+
+std::string take_debug(Options& out, const std::string& value) {
+  return number<unsigned>(value, log::kTopics, out.debug)
+             ? ""
+             : "-debug " + value + " is not from 0 to 31";
 }
 
 }  // namespace
@@ -125,55 +112,45 @@ std::optional<std::string> base_url(const std::string& server) {
 }
 
 std::variant<Options, Said> options_from(int argc, char** argv) {
-  static constexpr std::array<option, 11> kOptions{{
-      {"server", required_argument, nullptr, kServer},
-      {"listen", required_argument, nullptr, kListen},
-      {"port", required_argument, nullptr, kPort},
-      {"plain-http", no_argument, nullptr, kPlainHttp},
-      {"commit-delay", required_argument, nullptr, kCommitDelay},
-      {"state", required_argument, nullptr, kState},
-      {"log", required_argument, nullptr, kLog},
-      {"debug", required_argument, nullptr, kDebug},
-      {"help", no_argument, nullptr, kHelpWanted},
-      {"version", no_argument, nullptr, kVersion},
-      {nullptr, 0, nullptr, 0},
-  }};
   Options out{.port = kDefaultPort};
   bool port_said = false;
-  optind = 0;
-  opterr = 0;
-  for (int option = 0;
-       (option = ::getopt_long_only(argc, argv, ":", kOptions.data(), nullptr)) != -1;) {
-    if (option == kHelpWanted) {
-      return Said{.code = 0, .text = kHelp};
-    }
-    if (option == kVersion) {
-      return Said{.code = 0, .text = "intersync " IZO_VERSION "\n"};
-    }
-    if (option == '?' || option == ':') {
-      return wrong(std::string(argv[optind - 1]) +
-                   (option == '?' ? ": no such option" : ": its value is missing"));
-    }
-    port_said = port_said || option == kPort;
-    if (const std::string fault = apply(out, option, optarg != nullptr ? optarg : "");
-        !fault.empty()) {
-      return wrong(fault);
-    }
+  const auto with_value = [&out](const char* name, auto take) {
+    return CommandOption{name, true,
+                         [&out, take](const std::string& value) { return take(out, value); }};
+  };
+  const Command command{
+      .name = "intersync",
+      .help = kHelp,
+      .version = "intersync " IZO_VERSION "\n",
+      .operand = "MOUNTPOINT",
+      .takes_one_dash = true,  // as the first intersync had them
+      .options = {with_value("server", take_server), text("listen", out.listen),
+                  with_value("port",
+                             [&port_said](Options& options, const std::string& value) {
+                               port_said = true;
+                               return take_port(options, value);
+                             }),
+                  flag("plain-http", out.plain_http), with_value("commit-delay", take_commit_delay),
+                  text("state", out.state), with_value("log", take_log),
+                  with_value("debug", take_debug)}};
+  const std::variant<std::vector<std::string>, Said> parsed = parse(command, argc, argv);
+  if (const auto* said = std::get_if<Said>(&parsed)) {
+    return *said;
   }
-  if (optind + 1 != argc) {
-    return wrong(optind == argc ? "MOUNTPOINT is missing"
-                                : std::string(argv[optind + 1]) + ": one MOUNTPOINT only");
+  const auto& words = std::get<std::vector<std::string>>(parsed);
+  if (words.size() != 1) {
+    return wrong(words.empty() ? "MOUNTPOINT is missing" : words[1] + ": one MOUNTPOINT only");
   }
-  out.mount_point = argv[optind];
+  out.mount_point = words[0];
   if (!out.server.empty() && (port_said || !out.listen.empty())) {
     return wrong("--listen and --port are a server's; a client says --server=HOST:PORT");
   }
   if (!out.plain_http) {
     return Said{.code = 2,
                 .text =
-                    "intersync: without encryption (--plain-http, on both sides) anybody on "
-                    "the network can read and write everything; with it there is no "
-                    "enrolment of peers yet: say --plain-http on a network that you trust\n"};
+                    "intersync: there is no encryption yet: give --plain-http, on server and "
+                    "client, and only on a network that you trust (anybody on it can read and "
+                    "write everything)\n"};
   }
   return out;
 }

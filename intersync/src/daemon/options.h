@@ -8,6 +8,8 @@
 #include <string>
 #include <variant>
 
+#include "base/command_line.h"
+
 namespace izo::daemon {
 
 struct Options {
@@ -24,15 +26,7 @@ struct Options {
   bool operator==(const Options&) const = default;
 };
 
-/// A text to be printed instead, and the exit code: 0 or 2.
-struct Said {
-  int code = 0;
-  std::string text;
-
-  bool operator==(const Said&) const = default;
-};
-
-/// The words of the command line, the program's name first.
+/// The words of the command line, the program's name first; or what to say instead.
 std::variant<Options, Said> options_from(int argc, char** argv);
 
 /// "http://HOST:PORT" for a client's requests; nullopt if that is no HOST[:PORT].

@@ -42,7 +42,7 @@ def said(line: str, *words: str) -> None:
 @intermezzo_only
 def test_wrong_mounts(disk: str, where: str) -> None:
     """What is no fileset, or not one that can be served, is named with what to do."""
-    said(refused(where, code=2), "--plain-http", "enrolment")
+    said(refused(where, code=2), "--plain-http", "no encryption yet")
     said(refused("--plain-http", "/tmp"), "/tmp", "not an InterMezzo file system")
     said(refused("--plain-http", "/nowhere"), "/nowhere", "No such file")
     make_ext4(disk)
