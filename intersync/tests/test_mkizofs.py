@@ -114,7 +114,9 @@ def test_names_and_uuids(ext4, tmp_path):
     uuid = "00112233-4455-6677-8899-aabbccddeeff"
     made = told("--fileset=home@work:1", f"--fileset-uuid={uuid}", ext4)
     assert (made["fileset"], made["fileset_uuid"]) == ("home@work:1", uuid)
-    assert "is a cache of the fileset home@work:1" in mkizofs(ext4, code=1)
+    assert told(ext4) == {**made, "changed": False}
+    assert "already a cache of the fileset home@work:1" in mkizofs(ext4)
+    assert "is a cache of the fileset home@work:1" in mkizofs("--fileset=rootset", ext4, code=1)
     assert "has the UUID" in mkizofs("--fileset=home@work:1", f"--fileset-uuid={uuid[:-1]}0", ext4, code=1)
     checked(ext4)
 
@@ -163,6 +165,58 @@ def test_makes_a_file_system(tmp_path):
     assert "lost" not in names(path, "/")
 
 
+def test_too_small_for_a_cache(tmp_path):
+    """Its size is said, and how to make it larger; what has room is taken."""
+    path = tmp_path / "small"
+    for size in (0, 100, (8 << 20) - 1):
+        path.write_bytes(bytes(size))
+        assert mkizofs("--mkfs", path, code=1) == (
+            f"mkizofs: {path}: it is {size} bytes long; a cache needs 8 MiB: truncate -s 64M {path}\n")
+        assert path.stat().st_size == size
+    path.write_bytes(bytes(8 << 20))
+    assert told("--mkfs", path)["changed"]
+    checked(path)
+    assert "has_journal" in run("dumpe2fs", "-h", path)
+
+
+def test_failure_of_mke2fs(tmp_path):
+    """Its first line tells why."""
+    path = tmp_path / "image"
+    path.write_bytes(bytes(8 << 20))
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    words = "mke2fs 1.47.0 (5-Feb-2023)\\n\\nmke2fs: \\tWhy it fails  \\n\\tand more.\\n"
+    (programs / "mke2fs").write_text(f"#!/bin/sh\nprintf '{words}' >&2\nexit 1\n", encoding="utf-8")
+    (programs / "mke2fs").chmod(0o755)
+    result = subprocess.run([MKIZOFS, "--mkfs", path], capture_output=True, text=True,
+                            env={**ENVIRONMENT, "PATH": f"{programs}:{ENVIRONMENT['PATH']}"})
+    assert (result.returncode, result.stderr) == (1, f"mkizofs: {path}: mke2fs failed: Why it fails\n")
+
+
+@pytest.mark.parametrize("kind, maker", [("xfs", ("mkfs.xfs", "-q")), ("btrfs", ("mkfs.btrfs", "-q"))])
+def test_other_file_systems(tmp_path, kind, maker):
+    """It says how they become caches, the same with --mkfs, and changes nothing; --force loses them."""
+    path = tmp_path / kind
+    with open(path, "wb") as stream:
+        stream.truncate(320 << 20)
+    run(*maker, path)
+    for words in ((path,), ("--clone", path), ("--mkfs", path)):
+        assert mkizofs(*words, code=1) == (
+            f"mkizofs: {path}: it holds {kind}, which mkizofs cannot mark; mount it with -t intermezzo -o "
+            f"fileset=NAME,cache_type={kind}, or give --mkfs --force to lose it\n")
+    assert run("blkid", "-p", "-s", "TYPE", "-o", "value", path) == f"{kind}\n"
+    assert told("--mkfs", "--force", path)["changed"]
+
+
+def test_what_cannot_be_a_cache(tmp_path):
+    """Swap space is not lost by mistake."""
+    path = tmp_path / "swap"
+    path.write_bytes(bytes(16 << 20))
+    run("mkswap", path)
+    for words in ((path,), ("--mkfs", path)):
+        assert "it holds swap, which cannot be a cache; give --mkfs --force" in mkizofs(*words, code=1)
+
+
 @pytest.mark.parametrize("options, words", [
     (("-I", "128"), "inodes of 128 bytes are too small"),
     (("-O", "fast_commit"), "fast_commit"),
@@ -186,6 +240,11 @@ def test_refusals(ext4, tmp_path):
         empty.write_bytes(bytes(size))
         assert "no ext2, ext3 or ext4 is on it" in mkizofs(empty, code=1)
     assert "it is no cache" in mkizofs("--clone", ext4, code=1)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (tmp_path, pipe, "/dev/null"):
+        assert mkizofs(path, code=1) == (
+            f"mkizofs: {path}: it is no block device and no image file; name one\n")
     run("debugfs", "-w", "-R", "set_super_value state 0", ext4)
     assert "was not unmounted cleanly" in mkizofs(ext4, code=1)
 
@@ -215,9 +274,11 @@ def test_full_disk(ext4, tmp_path):
 
 @pytest.mark.parametrize("words, message", [
     ((), "DEVICE is missing"), (("a", "b"), "more than one DEVICE"),
-    (("--fileset=.x", "a"), "may not begin with a dot"),
-    (("--fileset=a/b", "a"), "letters, digits"), (("--fileset=", "a"), "1 to 64 bytes"),
-    (("--fileset=" + "n" * 65, "a"), "1 to 64 bytes"),
+    (("--fileset=.x", "a"), "--fileset=.x: a name has"), (("--fileset=.x", "a"), "no dot in front"),
+    (("--fileset=a/b", "a"), "letters, digits"), (("--fileset=", "a"), "1 to 64"),
+    (("--fileset=" + "n" * 65, "a"), "1 to 64"), (("", ), '"" is no DEVICE'),
+    (("--nothing", "a"), "--nothing: no such option; see mkizofs --help"),
+    (("a", "-x"), "-x: no such option"), (("--mkfs=1", "a"), "--mkfs takes no value"),
     (("--fileset-uuid=1", "a"), "no UUID"), (("--clone", "--mkfs", "a"), "--clone takes the fileset"),
     (("--force", "a"), "--force goes with --mkfs"), (("--of-server", "a"), "--of-server goes with --clone"),
 ])
@@ -233,5 +294,6 @@ def test_help_version_and_manual():
                             capture_output=True, text=True, env={**ENVIRONMENT, "MANROFFSEQ": ""})
     assert (result.returncode, result.stderr) == (0, "")
     text = manual.read_text(encoding="utf-8").replace("\\-", "-")
-    for option in re.findall(r"^  (--[a-z-]+)", run(MKIZOFS, "--help"), re.MULTILINE):
+    assert run(MKIZOFS, "-h") == run(MKIZOFS, "--help")
+    for option in re.findall(r"(?<!\w)(--?[a-z-]+)", run(MKIZOFS, "--help")):
         assert option in text, option

@@ -7,6 +7,7 @@ extern "C" {
 }
 #include <ext2fs/ext2fs.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <ctime>
@@ -41,6 +42,13 @@ void Image::check(long error, const std::string& what) const {
   if (error != 0) {
     throw Error(path_ + ": " + what + ": " + error_message(error));
   }
+}
+
+bool Image::is_on(int fd) {
+  ext2_super_block super{};
+  return ::pread(fd, &super, sizeof(super), SUPERBLOCK_OFFSET) ==
+             static_cast<ssize_t>(sizeof(super)) &&
+         ext2fs_le16_to_cpu(super.s_magic) == EXT2_SUPER_MAGIC;
 }
 
 Image::Image(const std::string& path, Access access) : path_(path) {

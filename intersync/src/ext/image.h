@@ -35,6 +35,9 @@ class Image {
  public:
   enum class Access { kRead, kWrite };
 
+  /// Does this file or device begin as ext2, ext3 and ext4 do?
+  static bool is_on(int fd);
+
   /// Throws Error if there is no ext file system; for kWrite also if it is mounted, or was not
   /// unmounted cleanly.
   Image(const std::string& path, Access access);

@@ -5,11 +5,11 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <random>
 #include <set>
 #include <string_view>
 
+#include "kernel/upcall.h"
 #include "kml/received.h"
 #include "tools/cache_log.h"
 
@@ -20,6 +20,7 @@ using ext::Error;
 using ext::Image;
 using ext::Inode;
 
+constexpr const char* kDefaultName = "rootset";
 constexpr const char* kFolder = ".intermezzo";
 constexpr const char* kReplicas = "replicas";
 constexpr const char* kBase = "base";
@@ -28,7 +29,6 @@ constexpr const char* kReceived = "last_rcvd";
 /// Bytes of a copy of the positions, as kmod/log_open.c has it, unless blocks are larger.
 constexpr std::size_t kReceivedLeast = 4096;
 constexpr const char* kFidXattr = "trusted.izo";
-constexpr std::size_t kNameMax = INTERMEZZO_FILESET_MAX;
 constexpr std::size_t kReplicasMax = 0xffff;
 
 kml::Uuid random_uuid() {
@@ -181,25 +181,23 @@ std::vector<kml::ReceivedSlot> position_of_copy(const Image& image, const Filese
 
 }  // namespace
 
-std::optional<std::string> unfit_as_name(const std::string& fileset) {
-  if (fileset.empty() || fileset.size() > kNameMax) {
-    return "a name has 1 to " + std::to_string(kNameMax) + " bytes";
-  }
-  if (fileset.front() == '.') {
-    return "a name may not begin with a dot";
-  }
-  const auto fits = [](unsigned char c) {
-    return (c < 0x80 && std::isalnum(c) != 0) ||
-           std::string_view("._-+@:").find(static_cast<char>(c)) != std::string_view::npos;
-  };
-  if (!std::ranges::all_of(fileset, fits)) {
-    return "a name has letters, digits and ._-+@: only";
-  }
-  return std::nullopt;
+CommandOption fileset_option(std::optional<std::string>& out) {
+  return {"fileset", true, [&out](const std::string& value) {
+            out = value;
+            return kernel::is_fileset_name(value)
+                       ? std::string()
+                       : "--fileset=" + value + ": a name has 1 to " +
+                             std::to_string(INTERMEZZO_FILESET_MAX) +
+                             " letters, digits and ._-+@:, and no dot in front";
+          }};
 }
 
-Identity mark(Image& image, const std::string& fileset, const std::optional<kml::Uuid>& uuid) {
+Identity mark(Image& image, const std::optional<std::string>& wanted,
+              const std::optional<kml::Uuid>& uuid) {
   std::optional<Fileset> found = find_fileset(image);
+  const std::string fileset = wanted                       ? *wanted
+                              : found && found->inode != 0 ? found->name
+                                                           : kDefaultName;
   if (found && found->inode != 0 && found->name != fileset) {
     throw Error("it is a cache of the fileset " + found->name +
                 ", and a cache holds one; give --fileset=" + found->name +

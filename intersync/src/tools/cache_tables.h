@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "base/command_line.h"
 #include "ext/image.h"
 #include "kml/tables.h"
 
@@ -18,13 +19,14 @@ struct Identity {
   std::size_t copied_objects = 0;  ///< That keep the FIDs of other replicas; of a clone.
 };
 
-/// Why a fileset cannot have this name, as kmod/params.c has it; nullopt if it can.
-std::optional<std::string> unfit_as_name(const std::string& fileset);
+/// The option --fileset=NAME of programs, with a name that the kernel takes.
+CommandOption fileset_option(std::optional<std::string>& out);
 
 /// Makes .intermezzo/FILESET/replicas with one replica, this one. A cache that has it is left as it
-/// is. `uuid`: of the fileset; random if there is none. Throws ext::Error, then with nothing
-/// changed.
-Identity mark(ext::Image& image, const std::string& fileset, const std::optional<kml::Uuid>& uuid);
+/// is. `wanted`: the name of the fileset; without it the one that is there, or "rootset". `uuid`:
+/// of the fileset; random if there is none. Throws ext::Error, then with nothing changed.
+Identity mark(ext::Image& image, const std::optional<std::string>& wanted,
+              const std::optional<kml::Uuid>& uuid);
 
 /// Gives a byte copy of a replica's cache an identity of its own: one more replica, which is this
 /// one. What it came with keeps its FIDs (`base`); the origin's log is removed, and the kernel

@@ -6,8 +6,13 @@
 
 #include <array>
 #include <cerrno>
+#include <ctime>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <system_error>
+
+#include "kml/quoted.h"
+#include "tools/record_json.h"
 
 namespace izo::tools {
 namespace {
@@ -52,12 +57,33 @@ std::optional<std::string> original_name(std::string_view name) {
   return std::string(name.substr(0, name.size() - tail.size()));
 }
 
+std::string to_text(const ConflictCopy& copy) {
+  std::array<char, 32> time{};
+  std::tm utc{};
+  ::gmtime_r(&copy.mtime, &utc);
+  std::strftime(time.data(), time.size(), "%FT%TZ", &utc);
+  return std::string(1, copy.type) + ' ' + time.data() + ' ' + std::to_string(copy.size) + ' ' +
+         kml::quoted(copy.path) + " lost " + kml::quoted(copy.name);
+}
+
+nlohmann::ordered_json to_json(const ConflictCopy& copy) {
+  return {{"path", bytes_to_json(copy.path)},
+          {"name", bytes_to_json(copy.name)},
+          {"type", std::string(1, copy.type)},
+          {"size", copy.size},
+          {"mtime", copy.mtime}};
+}
+
 void find_conflict_copies(const std::string& root,
                           const std::function<void(const ConflictCopy&)>& found) {
   std::string path = root;
+  while (path.size() > 1 && path.ends_with('/')) {
+    path.pop_back();
+  }
+  const std::size_t before = path == "/" ? 1 : path.size() + 1;  // of what is said as a path
   const std::array<char*, 2> roots{path.data(), nullptr};
   const std::unique_ptr<FTS, CloseTree> tree(
-      ::fts_open(roots.data(), FTS_PHYSICAL | FTS_XDEV | FTS_NOCHDIR, nullptr));
+      ::fts_open(roots.data(), FTS_PHYSICAL | FTS_COMFOLLOW | FTS_XDEV | FTS_NOCHDIR, nullptr));
   if (!tree) {
     throw std::system_error(errno, std::generic_category(), root);
   }
@@ -66,12 +92,15 @@ void find_conflict_copies(const std::string& root,
         (entry->fts_info == FTS_NS && entry->fts_level == 0)) {
       throw std::system_error(entry->fts_errno, std::generic_category(), entry->fts_path);
     }
+    if (entry->fts_level == 0 && entry->fts_info != FTS_D && entry->fts_info != FTS_DP) {
+      throw std::system_error(ENOTDIR, std::generic_category(), root);
+    }
     if (entry->fts_level == 0 || entry->fts_info == FTS_DP || entry->fts_info == FTS_NS) {
       continue;
     }
     if (const std::optional<std::string> name = original_name(entry->fts_name)) {
       const struct stat& status = *entry->fts_statp;
-      found({.path = std::string(entry->fts_path).substr(root.size() + (root == "/" ? 0 : 1)),
+      found({.path = std::string(entry->fts_path).substr(before),
              .name = *name,
              .type = type_of(status.st_mode),
              .size = static_cast<std::uint64_t>(status.st_size),

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -24,8 +25,13 @@ struct ConflictCopy {
 /// NAME, if that is the name of a conflict copy. One that was cut to fit is what is left of it.
 std::optional<std::string> original_name(std::string_view name);
 
-/// Looks through the file system mounted at `root`, not below what is mounted in it, and calls for
-/// each. Directories that go meanwhile are passed over. Throws std::system_error.
+/// A line, without its end.
+std::string to_text(const ConflictCopy& copy);
+/// One JSON object.
+nlohmann::ordered_json to_json(const ConflictCopy& copy);
+
+/// Looks through the tree at `root`, a directory or a link to one, not below what is mounted in it,
+/// and calls for each. Directories that go meanwhile are passed over. Throws std::system_error.
 void find_conflict_copies(const std::string& root,
                           const std::function<void(const ConflictCopy&)>& found);
 

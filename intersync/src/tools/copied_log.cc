@@ -6,12 +6,18 @@
 #include <system_error>
 
 #include "kml/codec.h"
+#include "kml/wire.h"
 
 namespace izo::tools {
 
 CopiedLog::CopiedLog(std::string name, UniqueFd fd) : name_(std::move(name)), fd_(std::move(fd)) {
   std::array<std::byte, sizeof(izo_kml_header)> bytes{};
   const std::size_t count = read_on(bytes);
+  // What does not begin as a log never was one; what does may have been cut off or altered.
+  if (count < sizeof(std::uint64_t) ||
+      kml::little(kml::load<std::uint64_t>(bytes)) != IZO_KML_HEADER_MAGIC) {
+    throw std::runtime_error(name_ + ": it is no log, no ext image and no cache");
+  }
   kml::DecodedHeader decoded = kml::decode_header(std::span(bytes).first(count));
   if (std::holds_alternative<kml::NeedMore>(decoded)) {
     throw Damaged(name_ + ": offset 0: cut off within the header of a log");

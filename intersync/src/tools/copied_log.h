@@ -4,14 +4,15 @@
 
 #include <string>
 
+#include "base/unique_fd.h"
 #include "tools/log_source.h"
-#include "tools/unique_fd.h"
 
 namespace izo::tools {
 
 class CopiedLog final : public LogSource {
  public:
-  /// Reads the header; throws Damaged if that is none.
+  /// Reads the header. Throws Damaged if it was cut off or altered, std::runtime_error for what
+  /// never was a log.
   CopiedLog(std::string name, UniqueFd fd);
 
   kml::Header header() override { return header_; }

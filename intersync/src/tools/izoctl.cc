@@ -4,7 +4,10 @@
 
 #include <exception>
 #include <iostream>
+#include <string>
 #include <string_view>
+
+#include "base/command_line.h"
 
 namespace izo::tools {
 namespace {
@@ -18,7 +21,7 @@ constexpr const char* kHelp =
     "  status     say how mounted filesets are\n"
     "  conflicts  list what conflicts have left in a fileset\n"
     "\n"
-    "izoctl VERB --help says more; izoctl --version. See izoctl(8).\n";
+    "izoctl VERB --help says more of one; izoctl --version. See izoctl(8).\n";
 
 struct Verb {
   std::string_view name;
@@ -30,34 +33,24 @@ constexpr Verb kVerbs[] = {
 
 int run(int argc, char** argv) {
   if (argc < 2) {
-    return wrong_usage("izoctl", "VERB is missing");
+    return print(wrong_usage("izoctl", "VERB is missing"));
   }
   const std::string word = argv[1];
-  if (word == "--help") {
-    std::cout << kHelp;
-    return kDone;
+  if (word == "-h" || word == "--help") {
+    return print({.text = kHelp});
   }
   if (word == "--version") {
-    std::cout << "izoctl " IZO_VERSION "\n";
-    return kDone;
+    return print({.text = "izoctl " IZO_VERSION "\n"});
   }
   for (const Verb& verb : kVerbs) {
     if (verb.name == word) {
-      std::string name = "izoctl " + word;  // getopt begins its messages with it
-      argv[1] = name.data();
       return verb.run(argc - 1, argv + 1);
     }
   }
-  return wrong_usage("izoctl", word + ": no such verb");
+  return print(wrong_usage("izoctl", word + ": no such verb"));
 }
 
 }  // namespace
-
-int wrong_usage(const std::string& verb, const std::string& what) {
-  std::cerr << verb << ": " << what << "; see " << verb << " --help\n";
-  return kUsage;
-}
-
 }  // namespace izo::tools
 
 int main(int argc, char** argv) {

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 // izoctl conflicts: lists what conflicts have left.
-#include <getopt.h>
+#include <linux/intermezzo.h>
+#include <sys/vfs.h>
 
-#include <array>
-#include <cstdio>
-#include <ctime>
-#include <iostream>
+#include <cerrno>
 #include <nlohmann/json.hpp>
+#include <stdexcept>
+#include <system_error>
 
-#include "kml/quoted.h"
+#include "base/command_line.h"
 #include "tools/conflict_copies.h"
 #include "tools/izoctl.h"
 #include "tools/output.h"
@@ -25,66 +25,43 @@ constexpr const char* kHelp =
     "get.\n"
     "\n"
     "  --json  as JSON, one object a line\n"
-    "  --help\n"
+    "  -h, --help\n"
     "\n"
     "Exit codes: 0 there are none; 1 it could not be done; 2 wrong usage; 3 there are some. See\n"
     "izoctl(8).\n";
 
-using Json = nlohmann::ordered_json;
-
-Json json_of(const std::string& text) {
-  return kml::is_utf8(text) ? Json(text) : Json{{"hex", kml::hex(text)}};
-}
-
-std::string as_json(const ConflictCopy& copy) {
-  return Json{{"path", json_of(copy.path)},
-              {"name", json_of(copy.name)},
-              {"type", std::string(1, copy.type)},
-              {"size", copy.size},
-              {"mtime", copy.mtime}}
-      .dump();
-}
-
-std::string as_text(const ConflictCopy& copy) {
-  std::array<char, 32> time{};
-  std::tm utc{};
-  ::gmtime_r(&copy.mtime, &utc);
-  std::strftime(time.data(), time.size(), "%FT%TZ", &utc);
-  return std::string(1, copy.type) + ' ' + time.data() + ' ' + std::to_string(copy.size) + ' ' +
-         kml::quoted(copy.path) + " lost " + kml::quoted(copy.name);
+/// Elsewhere there are no conflicts, and "none" would be the answer to another question.
+void require_intermezzo(const std::string& path) {
+  struct statfs seen{};
+  if (::statfs(path.c_str(), &seen) != 0) {
+    throw std::system_error(errno, std::generic_category(), path);
+  }
+  if (seen.f_type != INTERMEZZO_SUPER_MAGIC) {
+    throw std::runtime_error(path + ": no intermezzo is mounted there; name the mount point");
+  }
 }
 
 }  // namespace
 
 int izoctl_conflicts(int argc, char** argv) {
-  constexpr option kLong[] = {
-      {"json", no_argument, nullptr, 'j'}, {"help", no_argument, nullptr, 'h'}, {}};
   bool json = false;
-  for (int found = 0; (found = getopt_long(argc, argv, "", kLong, nullptr)) != -1;) {
-    switch (found) {
-      case 'j':
-        json = true;
-        break;
-      case 'h':
-        std::cout << kHelp;
-        return kDone;
-      default:
-        std::cerr << "See " << kVerb << " --help.\n";
-        return kUsage;
-    }
+  const auto parsed = parse(
+      {.name = kVerb, .help = kHelp, .operand = "MOUNTPOINT", .options = {flag("json", json)}},
+      argc, argv);
+  if (const auto* said = std::get_if<Said>(&parsed)) {
+    return print(*said);
   }
-  if (optind + 1 != argc) {
-    return wrong_usage(kVerb, optind == argc ? "MOUNTPOINT is missing" : "one MOUNTPOINT only");
+  const auto& words = std::get<std::vector<std::string>>(parsed);
+  if (words.size() != 1) {
+    return print(
+        wrong_usage(kVerb, words.empty() ? "MOUNTPOINT is missing" : "one MOUNTPOINT only"));
   }
-  std::string root = argv[optind];
-  while (root.size() > 1 && root.ends_with('/')) {
-    root.pop_back();
-  }
+  require_intermezzo(words[0]);
   Output output;
   bool any = false;
-  find_conflict_copies(root, [&](const ConflictCopy& copy) {
+  find_conflict_copies(words[0], [&](const ConflictCopy& copy) {
     any = true;
-    output.line(json ? as_json(copy) : as_text(copy));
+    output.line(json ? to_json(copy).dump() : to_text(copy));
   });
   output.flush();
   return any ? kTrouble : kDone;

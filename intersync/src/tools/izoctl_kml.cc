@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 // izoctl kml: the records of a log, as text or as JSON; as they come if asked to follow.
-#include <getopt.h>
-
 #include <array>
 #include <charconv>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "base/command_line.h"
 #include "kml/record_text.h"
 #include "kml/stream_reader.h"
 #include "tools/cache_tables.h"
@@ -35,14 +34,14 @@ constexpr const char* kHelp =
     "  --recno=N        begin with this number\n"
     "  --count=N        end after so many records\n"
     "  --fileset=NAME   of a PATH that has several\n"
-    "  --help\n"
+    "  -h, --help\n"
     "\n"
     "Exit codes: 0 done; 1 failed; 2 wrong usage; 3 the log is damaged; 4 records that were asked\n"
     "for are gone. See izoctl(8).\n";
 
 struct Options {
   std::string path;
-  std::string fileset;
+  std::optional<std::string> fileset;
   bool json = false;
   bool follow = false;
   std::optional<std::uint64_t> from;
@@ -50,62 +49,42 @@ struct Options {
   std::optional<std::uint64_t> count;
 };
 
-std::optional<std::uint64_t> number_in(std::string_view text) {
-  std::uint64_t number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  return error == std::errc{} && end == text.data() + text.size() ? std::optional(number)
-                                                                  : std::nullopt;
+/// An option with a number, `least` or more.
+CommandOption number(const std::string& name, std::uint64_t least,
+                     std::optional<std::uint64_t>& out) {
+  return {name, true, [name, least, &out](const std::string& value) {
+            std::uint64_t number = 0;
+            const char* const after = value.data() + value.size();
+            const auto [end, error] = std::from_chars(value.data(), after, number);
+            if (error != std::errc{} || end != after || number < least) {
+              return "--" + name + "=" + value + ": give a number from " + std::to_string(least);
+            }
+            out = number;
+            return std::string();
+          }};
 }
 
 /// Fills in `options`; an exit code if the program ends here.
-std::optional<int> parse(int argc, char** argv, Options& options) {
-  enum { kJson = 1, kFollow, kFrom, kRecno, kCount, kFileset, kHelpAsked };
-  constexpr option kLong[] = {{"json", no_argument, nullptr, kJson},
-                              {"follow", no_argument, nullptr, kFollow},
-                              {"from", required_argument, nullptr, kFrom},
-                              {"recno", required_argument, nullptr, kRecno},
-                              {"count", required_argument, nullptr, kCount},
-                              {"fileset", required_argument, nullptr, kFileset},
-                              {"help", no_argument, nullptr, kHelpAsked},
-                              {}};
-  for (int found = 0; (found = getopt_long(argc, argv, "", kLong, nullptr)) != -1;) {
-    switch (found) {
-      case kJson:
-        options.json = true;
-        break;
-      case kFollow:
-        options.follow = true;
-        break;
-      case kFrom:
-      case kRecno:
-      case kCount: {
-        const std::optional<std::uint64_t> number = number_in(optarg);
-        if (!number || (found != kFrom && *number == 0)) {
-          return wrong_usage(kVerb, std::string(optarg) + ": no number");
-        }
-        (found == kFrom ? options.from : found == kRecno ? options.recno : options.count) = number;
-        break;
-      }
-      case kFileset:
-        options.fileset = optarg;
-        if (const auto why = unfit_as_name(options.fileset)) {
-          return wrong_usage(kVerb, "--fileset=" + options.fileset + ": " + *why);
-        }
-        break;
-      case kHelpAsked:
-        std::cout << kHelp;
-        return kDone;
-      default:
-        std::cerr << "See " << kVerb << " --help.\n";
-        return kUsage;
-    }
+std::optional<int> take(int argc, char** argv, Options& options) {
+  const auto parsed =
+      parse({.name = kVerb,
+             .help = kHelp,
+             .operand = "PATH",
+             .options = {flag("json", options.json), flag("follow", options.follow),
+                         number("from", 0, options.from), number("recno", 1, options.recno),
+                         number("count", 1, options.count), fileset_option(options.fileset)}},
+            argc, argv);
+  if (const auto* said = std::get_if<Said>(&parsed)) {
+    return print(*said);
   }
-  if (optind + 1 != argc) {
-    return wrong_usage(kVerb, optind == argc ? "PATH is missing" : "there is more than one PATH");
+  const auto& words = std::get<std::vector<std::string>>(parsed);
+  if (words.size() != 1) {
+    return print(
+        wrong_usage(kVerb, words.empty() ? "PATH is missing" : "there is more than one PATH"));
   }
-  options.path = argv[optind];
+  options.path = words[0];
   if (options.from && options.recno) {
-    return wrong_usage(kVerb, "--from and --recno are two ways to say where to begin");
+    return print(wrong_usage(kVerb, "--from and --recno are two ways to say where to begin"));
   }
   return std::nullopt;
 }
@@ -195,11 +174,22 @@ class Printer {
     }
   }
 
+  /// All records have been seen.
+  int at_end() const {
+    const std::uint64_t next = reader_.position().recno;
+    if (options_.recno && *options_.recno > next) {
+      throw std::runtime_error(options_.path + ": record " + std::to_string(*options_.recno) +
+                               " lies beyond the log's end: the next one will be " +
+                               std::to_string(next));
+    }
+    return kDone;
+  }
+
   /// No record stands here.
   int ended_at(const std::string& what) {
     const bool sought = options_.from && !any_;
     if (!sought && log_.may_end_at(reader_.position().offset)) {
-      return kDone;
+      return at_end();
     }
     say(what + (sought ? "; does a record begin there?" : ""));
     return kTrouble;
@@ -224,7 +214,7 @@ class Printer {
       return ended_at("offset " + std::to_string(reader_.position().offset) +
                       ": cut off within a record");
     }
-    return followed_ != nullptr ? wait(offset) : std::optional<int>(kDone);
+    return followed_ != nullptr ? wait(offset) : at_end();
   }
 
   /// While it was read the log was trimmed.
@@ -278,11 +268,11 @@ class Printer {
 
 int izoctl_kml(int argc, char** argv) {
   Options options;
-  if (const std::optional<int> code = parse(argc, argv, options)) {
+  if (const std::optional<int> code = take(argc, argv, options)) {
     return *code;
   }
   try {
-    const std::unique_ptr<LogSource> log = open_log(options.path, options.fileset);
+    const std::unique_ptr<LogSource> log = open_log(options.path, options.fileset.value_or(""));
     if (!options.follow) {
       return Printer(options, *log, nullptr, nullptr).run();
     }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 // izoctl status: asks mounted filesets for their logs' state.
 #include <fcntl.h>
-#include <getopt.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -14,10 +13,11 @@
 #include <sstream>
 #include <system_error>
 
+#include "base/command_line.h"
+#include "base/unique_fd.h"
 #include "tools/fileset_status.h"
 #include "tools/izoctl.h"
 #include "tools/mounted_log.h"
-#include "tools/unique_fd.h"
 
 namespace izo::tools {
 namespace {
@@ -30,7 +30,7 @@ constexpr const char* kHelp =
     "Says how mounted filesets are: all of them, or those that the PATHs lie in.\n"
     "\n"
     "  --json  as JSON, one object a line\n"
-    "  --help\n"
+    "  -h, --help\n"
     "\n"
     "Exit codes: 0 all are well; 1 not all could be asked; 2 wrong usage; 3 one is not well. See\n"
     "izoctl(8).\n";
@@ -110,16 +110,16 @@ FilesetStatus status_of(const Mount& mount) {
 }
 
 /// Those of the mounts that the paths lie in.
-std::vector<Mount> chosen(const std::vector<Mount>& mounts, char** paths) {
+std::vector<Mount> chosen(const std::vector<Mount>& mounts, const std::vector<std::string>& paths) {
   std::vector<Mount> out;
-  for (; *paths != nullptr; paths++) {
+  for (const std::string& path : paths) {
     struct stat seen{};
-    if (stat(*paths, &seen) != 0) {
-      throw std::system_error(errno, std::generic_category(), *paths);
+    if (stat(path.c_str(), &seen) != 0) {
+      throw std::system_error(errno, std::generic_category(), path);
     }
     const auto found = std::ranges::find(mounts, device_number(seen), &Mount::device_number);
     if (found == mounts.end()) {
-      throw std::runtime_error(std::string(*paths) + ": no intermezzo is mounted there");
+      throw std::runtime_error(path + ": no intermezzo is mounted there");
     }
     out.push_back(*found);
   }
@@ -129,25 +129,20 @@ std::vector<Mount> chosen(const std::vector<Mount>& mounts, char** paths) {
 }  // namespace
 
 int izoctl_status(int argc, char** argv) {
-  constexpr option kLong[] = {
-      {"json", no_argument, nullptr, 'j'}, {"help", no_argument, nullptr, 'h'}, {}};
   bool json = false;
-  for (int found = 0; (found = getopt_long(argc, argv, "", kLong, nullptr)) != -1;) {
-    switch (found) {
-      case 'j':
-        json = true;
-        break;
-      case 'h':
-        std::cout << kHelp;
-        return kDone;
-      default:
-        std::cerr << "See " << kVerb << " --help.\n";
-        return kUsage;
-    }
+  const auto parsed =
+      parse({.name = kVerb, .help = kHelp, .operand = "PATH", .options = {flag("json", json)}},
+            argc, argv);
+  if (const auto* said = std::get_if<Said>(&parsed)) {
+    return print(*said);
   }
+  const auto& paths = std::get<std::vector<std::string>>(parsed);
   std::vector<Mount> mounts = mounted_now();
-  if (optind != argc) {
-    mounts = chosen(mounts, argv + optind);
+  if (!paths.empty()) {
+    mounts = chosen(mounts, paths);
+  }
+  if (mounts.empty()) {
+    std::cerr << "izoctl: no intermezzo is mounted\n";
   }
   int code = kDone;
   for (const Mount& mount : mounts) {

@@ -11,12 +11,12 @@
 #include <fstream>
 #include <system_error>
 
+#include "base/unique_fd.h"
 #include "ext/image.h"
 #include "kml/wire.h"
 #include "tools/cache_log.h"
 #include "tools/copied_log.h"
 #include "tools/mounted_log.h"
-#include "tools/unique_fd.h"
 
 namespace izo::tools {
 namespace {
@@ -59,14 +59,30 @@ std::unique_ptr<LogSource> open_folder(const fs::path& folder) {
       "");
 }
 
-std::unique_ptr<LogSource> open_file(const std::string& path, UniqueFd fd) {
+/// The log whose first file is `path`, .intermezzo/FILESET/kml.
+std::unique_ptr<LogSource> open_kml(const std::string& path, UniqueFd fd) {
   if (MountedLog::is_one(fd.get())) {
     return std::make_unique<MountedLog>(path, std::move(fd));
   }
-  if (magic_at_start(fd.get()) == IZO_CONTROL_MAGIC) {
-    return open_folder(fs::path(path).parent_path());
+  return open_folder(fs::path(path).parent_path());
+}
+
+std::unique_ptr<LogSource> open_copy(const std::string& name, UniqueFd fd,
+                                     const std::string& fileset) {
+  if (!fileset.empty()) {
+    throw std::runtime_error(name + ": a copy of a log has no fileset to choose; leave out " +
+                             "--fileset=" + fileset);
   }
-  return std::make_unique<CopiedLog>(path, std::move(fd));
+  return std::make_unique<CopiedLog>(name, std::move(fd));
+}
+
+std::unique_ptr<LogSource> open_file(const std::string& path, UniqueFd fd,
+                                     const std::string& fileset) {
+  if (!MountedLog::is_one(fd.get()) && magic_at_start(fd.get()) != IZO_CONTROL_MAGIC) {
+    return open_copy(path, std::move(fd), fileset);
+  }
+  choose_fileset({fs::absolute(path).parent_path().filename().string()}, fileset, path);
+  return open_kml(path, std::move(fd));
 }
 
 std::vector<std::string> folders_in(const fs::path& path) {
@@ -89,7 +105,7 @@ std::unique_ptr<LogSource> open_directory(const std::string& path, const std::st
   try {
     const std::string name = choose_fileset(folders_in(mark), fileset, path);
     const std::string kml = (mark / name / "kml").string();
-    return open_file(kml, open_to_read(kml));
+    return open_kml(kml, open_to_read(kml));
   } catch (const std::system_error& error) {
     if (error.code() == std::errc::permission_denied ||
         error.code() == std::errc::operation_not_permitted) {
@@ -126,14 +142,6 @@ std::unique_ptr<LogSource> open_image(const std::string& path, const std::string
       image->needs_recovery()
           ? "the journal of its file system is not replayed: the newest records may be missing"
           : "");
-}
-
-/// ext2, ext3 and ext4 have these two bytes there.
-bool is_image(int fd) {
-  constexpr off_t kAt = 1024 + 56;
-  std::array<std::byte, 2> bytes{};
-  return pread(fd, bytes.data(), bytes.size(), kAt) == static_cast<ssize_t>(bytes.size()) &&
-         kml::little(kml::load<std::uint16_t>(bytes)) == 0xef53;
 }
 
 }  // namespace
@@ -195,7 +203,7 @@ kml::Position end_of(LogSource& log) {
 
 std::unique_ptr<LogSource> open_log(const std::string& path, const std::string& fileset) {
   if (path == "-") {
-    return std::make_unique<CopiedLog>("standard input", UniqueFd(dup(STDIN_FILENO)));
+    return open_copy("standard input", UniqueFd(dup(STDIN_FILENO)), fileset);
   }
   struct stat status{};
   if (stat(path.c_str(), &status) != 0) {
@@ -205,10 +213,10 @@ std::unique_ptr<LogSource> open_log(const std::string& path, const std::string& 
     return open_directory(path, fileset);
   }
   UniqueFd fd = open_to_read(path);
-  if (is_image(fd.get()) && magic_at_start(fd.get()) != IZO_KML_HEADER_MAGIC) {
+  if (ext::Image::is_on(fd.get()) && magic_at_start(fd.get()) != IZO_KML_HEADER_MAGIC) {
     return open_image(path, fileset);
   }
-  return open_file(path, std::move(fd));
+  return open_file(path, std::move(fd), fileset);
 }
 
 }  // namespace izo::tools

@@ -47,8 +47,8 @@ class LogSource {
 /// stands before is none.
 kml::Position end_of(LogSource& log);
 
-/// Opens a log. `path`: a mount point (`fileset`: which; empty: the only one), a log's file, "-"
-/// for a copy on standard input, or a directory or an image that holds a cache.
+/// Opens a log. `path`: a mount point, a log's file, "-" for a copy on standard input, or a
+/// directory or an image that holds a cache. `fileset`: which one of that; empty: the only one.
 std::unique_ptr<LogSource> open_log(const std::string& path, const std::string& fileset);
 
 /// The fileset of the .intermezzo with these names in it; throws std::runtime_error if there is

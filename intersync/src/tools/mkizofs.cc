@@ -1,11 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 // mkizofs(8): makes an ext4 the cache of a fileset, or a copy of a cache a replica of its own.
-#include <getopt.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <exception>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <sstream>
+#include <system_error>
 
+#include "base/command_line.h"
+#include "base/unique_fd.h"
 #include "tools/cache_tables.h"
 #include "tools/program.h"
 
@@ -18,7 +24,8 @@ using izo::tools::Identity;
 using izo::tools::run_program;
 
 constexpr int kFailed = 1;
-constexpr int kUsage = 2;
+/// An ext4 of it has room for its journal, for the log's eight segments and a little more.
+constexpr off_t kLeastSize = off_t{8} << 20;
 
 constexpr const char* kHelp =
     "usage: mkizofs [OPTION]... DEVICE\n"
@@ -27,7 +34,7 @@ constexpr const char* kHelp =
     "be\n"
     "mounted as intermezzo. What is on it stays. It must not be mounted.\n"
     "\n"
-    "  --fileset=NAME       name of the fileset (rootset)\n"
+    "  --fileset=NAME       name of the fileset (the one that is there, or rootset)\n"
     "  --fileset-uuid=UUID  its UUID, if other caches have it already (random)\n"
     "  --mkfs               make an ext4 first\n"
     "  --force              with --mkfs: whatever is there is lost\n"
@@ -35,13 +42,13 @@ constexpr const char* kHelp =
     "  --of-server          with --clone: that replica is the server it will be a client of\n"
     "  --json               say what was done as a JSON object\n"
     "  --quiet              say nothing\n"
-    "  --help, --version\n"
+    "  -h, --help, --version\n"
     "\n"
     "Exit codes: 0 done, or nothing to do; 1 refused or failed; 2 wrong usage. See mkizofs(8).\n";
 
 struct Options {
   std::string device;
-  std::string fileset = "rootset";
+  std::optional<std::string> fileset;
   std::optional<izo::kml::Uuid> uuid;
   bool mkfs = false;
   bool force = false;
@@ -51,129 +58,117 @@ struct Options {
   bool quiet = false;
 };
 
-int wrong_usage(const std::string& what) {
-  std::cerr << "mkizofs: " << what << "; see mkizofs --help\n";
-  return kUsage;
-}
-
 /// Fills in `options`; an exit code if the program ends here.
-std::optional<int> parse(int argc, char** argv, Options& options) {
-  enum {
-    kFileset = 1,
-    kUuid,
-    kMkfs,
-    kForce,
-    kClone,
-    kOfServer,
-    kJson,
-    kQuiet,
-    kHelpAsked,
-    kVersion
+std::optional<int> take(int argc, char** argv, Options& options) {
+  const auto wrong = [](const std::string& what) {
+    return izo::print(izo::wrong_usage("mkizofs", what));
   };
-  constexpr option kLong[] = {{"fileset", required_argument, nullptr, kFileset},
-                              {"fileset-uuid", required_argument, nullptr, kUuid},
-                              {"mkfs", no_argument, nullptr, kMkfs},
-                              {"force", no_argument, nullptr, kForce},
-                              {"clone", no_argument, nullptr, kClone},
-                              {"of-server", no_argument, nullptr, kOfServer},
-                              {"json", no_argument, nullptr, kJson},
-                              {"quiet", no_argument, nullptr, kQuiet},
-                              {"help", no_argument, nullptr, kHelpAsked},
-                              {"version", no_argument, nullptr, kVersion},
-                              {}};
-  bool named = false;
-  for (int found = 0; (found = getopt_long(argc, argv, "", kLong, nullptr)) != -1;) {
-    switch (found) {
-      case kFileset:
-        options.fileset = optarg;
-        named = true;
-        if (const auto why = izo::tools::unfit_as_name(options.fileset)) {
-          return wrong_usage("--fileset=" + options.fileset + ": " + *why);
-        }
-        break;
-      case kUuid:
-        options.uuid = izo::kml::uuid_from(optarg);
-        if (!options.uuid) {
-          return wrong_usage("--fileset-uuid=" + std::string(optarg) + ": no UUID");
-        }
-        break;
-      case kMkfs:
-        options.mkfs = true;
-        break;
-      case kForce:
-        options.force = true;
-        break;
-      case kClone:
-        options.clone = true;
-        break;
-      case kOfServer:
-        options.of_server = true;
-        break;
-      case kJson:
-        options.json = true;
-        break;
-      case kQuiet:
-        options.quiet = true;
-        break;
-      case kHelpAsked:
-        std::cout << kHelp;
-        return 0;
-      case kVersion:
-        std::cout << "mkizofs " IZO_VERSION "\n";
-        return 0;
-      default:
-        std::cerr << "See mkizofs --help.\n";
-        return kUsage;
-    }
+  const izo::CommandOption uuid{"fileset-uuid", true, [&options](const std::string& value) {
+                                  options.uuid = izo::kml::uuid_from(value);
+                                  return options.uuid ? std::string()
+                                                      : "--fileset-uuid=" + value + ": no UUID";
+                                }};
+  const auto parsed = izo::parse(
+      {.name = "mkizofs",
+       .help = kHelp,
+       .version = "mkizofs " IZO_VERSION "\n",
+       .operand = "DEVICE",
+       .options = {izo::tools::fileset_option(options.fileset), uuid,
+                   izo::flag("mkfs", options.mkfs), izo::flag("force", options.force),
+                   izo::flag("clone", options.clone), izo::flag("of-server", options.of_server),
+                   izo::flag("json", options.json), izo::flag("quiet", options.quiet)}},
+      argc, argv);
+  if (const auto* said = std::get_if<izo::Said>(&parsed)) {
+    return izo::print(*said);
   }
-  if (optind + 1 != argc) {
-    return wrong_usage(optind == argc ? "DEVICE is missing" : "there is more than one DEVICE");
+  const auto& words = std::get<std::vector<std::string>>(parsed);
+  if (words.size() != 1) {
+    return wrong(words.empty() ? "DEVICE is missing" : "there is more than one DEVICE");
   }
-  options.device = argv[optind];
+  options.device = words[0];
   if (options.of_server && !options.clone) {
-    return wrong_usage("--of-server goes with --clone");
+    return wrong("--of-server goes with --clone");
   }
-  if (options.clone && (options.mkfs || named || options.uuid)) {
-    return wrong_usage("--clone takes the fileset from the copy, and no other option about it");
+  if (options.clone && (options.mkfs || options.fileset || options.uuid)) {
+    return wrong("--clone takes the fileset from the copy, and no other option about it");
   }
   if (options.force && !options.mkfs) {
-    return wrong_usage("--force goes with --mkfs");
+    return wrong("--force goes with --mkfs");
   }
   return std::nullopt;
 }
 
-/// The last line that a program said.
-std::string last_line(const Finished& finished) {
-  std::string text = finished.errors.empty() ? finished.output : finished.errors;
-  while (text.ends_with('\n')) {
-    text.pop_back();
-  }
-  const std::size_t newline = text.rfind('\n');
-  return newline == std::string::npos ? text : text.substr(newline + 1);
-}
-
-void make_file_system(const Options& options) {
-  if (!options.force) {
-    const Finished probe =
-        run_program({"blkid", "-p", "-s", "TYPE", "-o", "value", options.device});
-    const std::string type = last_line({.output = probe.output});
-    if (!type.empty()) {
-      throw Error(options.device + ": it holds a file system (" + type +
-                  "); leave out --mkfs to keep it, or give --force to lose it");
+/// What a program said first, but for its name and its version.
+std::string first_line(const std::string& program, const Finished& finished) {
+  std::istringstream lines(finished.errors + '\n' + finished.output);
+  for (std::string line; std::getline(lines, line);) {
+    if (line.starts_with(program + ": ")) {
+      line.erase(0, program.size() + 2);
+    }
+    const std::size_t first = line.find_first_not_of(" \t");
+    if (first != std::string::npos && !line.starts_with(program + " ")) {
+      return line.substr(first, line.find_last_not_of(" \t") - first + 1);
     }
   }
-  const Finished made = run_program({"mke2fs", "-q", "-F", "-t", "ext4", "-I", "256", "-O",
-                                     "^fast_commit,^ea_inode,^casefold", options.device});
-  if (made.code != 0) {
-    throw Error(options.device + ": mke2fs failed: " + last_line(made));
-  }
+  return "it does not say why";
 }
 
 void require_success(const Options& options, const std::vector<std::string>& words, int most) {
   const Finished finished = run_program(words);
   if (finished.code > most) {
-    throw Error(options.device + ": " + words.front() + " failed: " + last_line(finished));
+    throw Error(options.device + ": " + words.front() +
+                " failed: " + first_line(words.front(), finished));
   }
+}
+
+/// Refuses what is no ext4, or would be lost. `kind`: as blkid has it.
+void refuse(const Options& options, const std::string& kind) {
+  if (kind == "xfs" || kind == "btrfs") {
+    throw Error(options.device + ": it holds " + kind +
+                ", which mkizofs cannot mark; mount it with -t intermezzo -o "
+                "fileset=NAME,cache_type=" +
+                kind + ", or give --mkfs --force to lose it");
+  }
+  if (!kind.starts_with("ext")) {
+    throw Error(options.device + ": it holds " + kind +
+                ", which cannot be a cache; give --mkfs --force to lose it");
+  }
+  if (options.mkfs) {
+    throw Error(options.device + ": it holds a file system (" + kind +
+                "); leave out --mkfs to keep it, or give --force to lose it");
+  }
+}
+
+/// Looks at DEVICE before anything is written; throws for what cannot become a cache.
+void look_at(const Options& options) {
+  const std::string& device = options.device;
+  const izo::UniqueFd fd(::open(device.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  struct stat seen{};
+  if (!fd || ::fstat(fd.get(), &seen) != 0) {
+    throw std::system_error(errno, std::generic_category(), device);
+  }
+  if (!S_ISBLK(seen.st_mode) && !S_ISREG(seen.st_mode)) {
+    throw Error(device + ": it is no block device and no image file; name one");
+  }
+  if (options.mkfs ? !options.force : !Image::is_on(fd.get())) {
+    const Finished probe = run_program({"blkid", "-p", "-s", "TYPE", "-o", "value", device});
+    if (const std::string kind = probe.output.substr(0, probe.output.find('\n')); !kind.empty()) {
+      refuse(options, kind);
+    }
+  }
+  const off_t size = ::lseek(fd.get(), 0, SEEK_END);
+  if (options.mkfs && size < kLeastSize) {
+    throw Error(device + ": it is " + std::to_string(size) + " bytes long; a cache needs " +
+                std::to_string(kLeastSize >> 20) + " MiB" +
+                (S_ISREG(seen.st_mode) ? ": truncate -s 64M " + device : ""));
+  }
+}
+
+void make_file_system(const Options& options) {
+  require_success(options,
+                  {"mke2fs", "-q", "-F", "-t", "ext4", "-I", "256", "-O",
+                   "^fast_commit,^ea_inode,^casefold", options.device},
+                  0);
 }
 
 Identity clone(const Options& options) {
@@ -241,9 +236,10 @@ void tell(const Options& options, const Identity& identity) {
 int main(int argc, char** argv) {
   Options options;
   try {
-    if (const std::optional<int> code = parse(argc, argv, options)) {
+    if (const std::optional<int> code = take(argc, argv, options)) {
       return *code;
     }
+    look_at(options);
     if (options.mkfs) {
       make_file_system(options);
     }

@@ -7,8 +7,8 @@
 #include <optional>
 #include <string>
 
+#include "base/unique_fd.h"
 #include "tools/log_source.h"
-#include "tools/unique_fd.h"
 
 namespace izo::tools {
 

@@ -4,7 +4,7 @@
 
 #include <csignal>
 
-#include "tools/unique_fd.h"
+#include "base/unique_fd.h"
 
 namespace izo::tools {
 

@@ -323,3 +323,41 @@ def test_failed_log_ends_following(disk: str) -> None:
             equal("the log has failed" in follower.said(), True, follower.said())
         fileset = status(root, code=3)[0]
         equal((fileset["log"]["failed"], len(fileset["troubles"]) >= 1), (True, True), "status")
+
+
+@intermezzo_only
+def test_conflicts(disk: str) -> None:
+    """What conflicts have left, by the mount point, by a link to it and below a directory; of what is no
+    fileset, or no directory, it never says that there are none."""
+    with mounted(fresh(disk), FILESET) as root:
+        equal(izoctl("conflicts", root), ("", ""), "none")
+        os.mkdir(f"{root}/d")
+        Path(f"{root}/d/a.conflict-0123abcd").write_bytes(b"1234")
+        os.symlink(root, "/tmp/link")
+        for path, found in ((root, "d/a"), (f"{root}/", "d/a"), ("/tmp/link", "d/a"), (f"{root}/d", "a")):
+            lines = izoctl("conflicts", "--json", path, code=3)[0].splitlines()
+            equal([json.loads(line)["path"] for line in lines], [f"{found}.conflict-0123abcd"], path)
+        os.unlink("/tmp/link")
+        text = izoctl("conflicts", root, code=3)[0]
+        equal(text.endswith(" 4 d/a.conflict-0123abcd lost a\n"), True, text)
+        said = izoctl("conflicts", f"{root}/d/a.conflict-0123abcd", code=1)[1]
+        equal("Not a directory" in said, True, said)
+    said = izoctl("conflicts", mount_point(), code=1)[1]
+    equal("no intermezzo is mounted there; name the mount point" in said, True, said)
+
+
+@intermezzo_only
+def test_records_that_are_yet_to_come(disk: str) -> None:
+    """Beyond the next one there is nothing to print; a follower waits for it."""
+    with mounted(fresh(disk), FILESET) as root:
+        os.mkdir(f"{root}/d")
+        commit(root)
+        equal(printed("--recno=2", root), [], "the next one")
+        said = izoctl("kml", "--recno=3", root, code=1)[1]
+        equal("record 3 lies beyond the log's end: the next one will be 2" in said, True, said)
+        with following(root, "--recno=3", "--count=1") as follower:
+            wait_until(lambda: process_state(follower.process.pid) == "S", "to wait", 60)
+            make_and_remove(root, 1)
+            commit(root)
+            equal(follower.process.wait(timeout=60), 0, "exit code")
+            equal(follower.numbers(), [3], "records")
