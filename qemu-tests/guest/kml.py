@@ -28,7 +28,9 @@ OPS = {16: "create", 17: "mkdir", 18: "mknod", 19: "symlink", 20: "link", 21: "u
        23: "rename", 24: "setattr", 25: "setxattr", 26: "removexattr", 27: "close"}
 ITEMS = {0: "pad", 1: "place", 2: "to", 3: "hint", 4: "attr", 5: "replaced", 6: "whiteout", 7: "target",
          8: "xattr", 9: "groups", 10: "ranges"}
-EXCHANGE, WHITEOUT, WHOLE, RECOVERED, COMPLETE = 1, 2, 4, 8, 16
+EXCHANGE, WHITEOUT, WHOLE, RECOVERED, COMPLETE, GROUPS_CUT = 1, 2, 4, 8, 16, 32
+# What of its object a record writes.
+EXISTENCE, ATTRIBUTES, XATTR, BODY, LINK, TIMES = 1, 2, 4, 8, 16, 32
 ATTR_FIELDS = ("mode", "uid", "gid", "size", "mtime", "ctime", "atime", "rdev", "fsflags", "projid")
 
 
@@ -67,6 +69,7 @@ class Record:
     origin: int
     origin_recno: int
     seen: int
+    time: int
     uid: int
     gid: int
     aspects: int
@@ -223,12 +226,12 @@ def decode(data: bytes, at: int, offset: int, epoch: int) -> tuple[Record | None
         return None, length
     if op not in OPS or length < HEAD.size + TAIL.size:
         raise Corrupt(f"operation {op}")
-    (*_, recno, origin_recno, seen, _, uid, gid, aspects, nlink, flags, zero, ino, generation, replica,
+    (*_, recno, origin_recno, seen, time, uid, gid, aspects, nlink, flags, zero, ino, generation, replica,
      zero2) = HEAD.unpack_from(data, at)
     if zero:
         raise Corrupt("zero field")
-    record = Record(OPS[op], offset, epoch, recno, length, origin, origin_recno, seen, uid, gid, aspects,
-                    nlink, flags, _fid(ino, generation, replica, zero2))
+    record = Record(OPS[op], offset, epoch, recno, length, origin, origin_recno, seen, time, uid, gid,
+                    aspects, nlink, flags, _fid(ino, generation, replica, zero2))
     _items(record, data[at + HEAD.size:at + length - TAIL.size])
     return record, length
 
@@ -258,6 +261,7 @@ class Log:
     first_recno: int
     data: bytes
     listed: list[Fid] = field(default_factory=list)
+    listed_seen: dict[Fid, int] = field(default_factory=dict)
     received: list[tuple[bytes, int, int]] = field(default_factory=list)
     overflow: bool = False
     end: int = 0
@@ -345,13 +349,14 @@ class Log:
             content = stream.read()
         for at in range(0, len(content), LML_ENTRY.size):
             entry = content[at:at + LML_ENTRY.size]
-            magic, crc, *fid, _, _, epoch, _, _, _ = LML_ENTRY.unpack(entry)
+            magic, crc, *fid, _, seen, epoch, _, _, _ = LML_ENTRY.unpack(entry)
             if not entry.strip(b"\0"):
                 continue
             if magic != LML_MAGIC or crc != _crc_without(entry, 4):
                 raise Corrupt(f"LML entry {at // LML_ENTRY.size}")
             if epoch == self.epoch:
                 self.listed.append(_fid(*fid))
+                self.listed_seen[self.listed[-1]] = seen
         with open(f"{folder}/last_rcvd", "rb") as stream:
             content = stream.read()
         newest: tuple[int, list[tuple[bytes, int, int]]] = (0, [])

@@ -32,7 +32,7 @@ def test_example_is_what_the_page_says():
     assert length == len(example()) == 248
     assert (record.op, record.recno, record.origin, record.origin_recno, record.seen) == ("mkdir", 1, 1, 1, 0)
     assert (record.uid, record.gid, record.aspects, record.nlink, record.flags) == (1000, 1000, 0x33, 2, 0)
-    assert record.object == Fid(1, 1234, 0xabcd0001)
+    assert (record.time, record.object) == (1795513769_319504277, Fid(1, 1234, 0xabcd0001))
     assert record.place == Place(ROOT, b"docs", 1795513769_000000005)
     assert record.attr == {"mode": 0o40750, "uid": 1000, "gid": 1000, "mtime": 1795513769_000000005,
                            "ctime": 1795513769_000000005, "atime": 1795513769_000000005}
