@@ -23,6 +23,7 @@ from guest.kernel_log import KernelLog
 from guest.kml import RECOVERED, Log
 from guest.log_info import OVERFLOW, flags_of, info, wait_for_spares
 from guest.mounting import mount_old, remount_old, umount
+from guest.reint import UPSTREAM, position
 from guest.replay import check, fid_of, snapshot
 from guest.subject import FILESET, mount_point, mounted
 from guest.syscalls import call, syncfs
@@ -375,6 +376,36 @@ def test_data_is_forced_out_after_its_entry(disk: str, second_disk: str) -> None
     for change in (by_mapping, by_copy, by_splice, by_direct_read):
         recovered = recovered_after_a_crash(disk, second_disk, change)
         equal(recovered, ["close"], f"{change.__name__}: recovered")
+
+
+@intermezzo_only
+def test_close_has_seen_what_was_applied_when_its_change_began(disk: str, second_disk: str) -> None:
+    """What is applied of the upstream log while a body is being changed its writer had not seen: neither its
+    entry nor its CLOSE says so, nor the CLOSE that a recovery writes."""
+    make_ext4(disk)
+    peer = bytes(range(16))
+    with mounted(disk, f"{FILESET},commit=300") as root:
+        write(f"{root}/f", b"o" * PAGE)
+        wait_for_spares(root)
+        wait_until_none_is_listed(root)
+        here = fid_of(os.fsencode(f"{root}/f"), 1)
+        position(root, peer, 7, 1000, 5000, UPSTREAM)
+        fd = os.open(f"{root}/f", os.O_WRONLY)
+        os.write(fd, b"N" * 100)
+        position(root, peer, 7, 2000, 9000, UPSTREAM)
+        os.write(fd, b"N" * 100)
+        os.fsync(fd)
+        equal(Log.of_mount(root).listed_seen, {here: 1000}, "the entry")
+        copy_as_after_a_crash(disk, second_disk)
+        os.close(fd)
+        os.mkdir(f"{root}/d")
+        newest = list(Log.of_mount(root).records())[-2:]
+        equal([(r.op, r.seen) for r in newest], [("close", 1000), ("mkdir", 2000)], "seen")
+    with mounted(second_disk, FILESET) as root:
+        os.mkdir(f"{root}/d")
+        newest = list(Log.of_mount(root).records())[-2:]
+        equal([(r.op, r.flags & RECOVERED, r.seen) for r in newest],
+              [("close", RECOVERED, 1000), ("mkdir", 0, 2000)], "seen, after a crash")
 
 
 @intermezzo_only
