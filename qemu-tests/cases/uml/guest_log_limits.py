@@ -20,7 +20,7 @@ from guest.debug_switch import REFUSE, REFUSE_END, going_wrong
 from guest.disks import make_ext4
 from guest.expect import as_user, equal, expect_errno, intermezzo_only, provokes, skip, wait_until
 from guest.kernel_log import KernelLog
-from guest.kml import Log
+from guest.kml import GROUPS_CUT, Log
 from guest.mounting import mount_old, refusal, remount_old
 from guest.replay import check, snapshot
 from guest.subject import FILESET, IN_MEMORY, mount_point, mounted
@@ -53,7 +53,8 @@ def default_acl(named_users: int) -> bytes:
 
 @intermezzo_only
 def test_groups_and_inherited_acls(disk: str) -> None:
-    """A birth that inherits ACLs, by a caller with many groups: both fit into its record."""
+    """A birth that inherits ACLs, by a caller with many groups: both fit into its record, up to the 256th
+    group, and it says that there were more."""
     with fileset(disk) as root:
         os.mkdir(f"{root}/u")
         os.chown(f"{root}/u", 1000, 1000)
@@ -66,8 +67,11 @@ def test_groups_and_inherited_acls(disk: str) -> None:
                 os.mkdir(f"{parent}/d")
                 os.mknod(f"{parent}/f")
 
-        for groups in ((), tuple(range(2000, 2030)), tuple(range(2000, 2300))):
+        for groups in ((), tuple(range(2000, 2030)), tuple(range(2000, 2256)), tuple(range(2000, 2300))):
             as_user(inherit, groups=groups)
+            newest = list(Log.of_mount(root).records())[-1]
+            equal((newest.op, newest.groups, newest.flags & GROUPS_CUT),
+                  ("create", groups[:256], GROUPS_CUT if len(groups) > 256 else 0), f"{len(groups)} groups")
             os.rename(f"{root}/u", f"{root}/{len(groups)}")
             os.mkdir(f"{root}/u")
             os.chown(f"{root}/u", 1000, 1000)
