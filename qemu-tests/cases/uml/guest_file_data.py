@@ -13,8 +13,8 @@ import struct
 
 from guest import syscalls
 from guest.disks import make_ext4, run
-from guest.expect import (as_user, equal, errno_of, expect_errno, intermezzo_only, process_state,
-                          unlike_tmpfs, wait_until)
+from guest.expect import (as_user, equal, errno_of, expect_errno, intermezzo_only, name_of,
+                          process_state, unlike_tmpfs, wait_until)
 from guest.subject import FILESET, mounted
 from guest.syscalls import (FALLOC_COLLAPSE, FALLOC_INSERT, FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_ZERO,
                             aio_transfer, call, fallocate)
@@ -404,23 +404,30 @@ def test_maintenance_ioctls(tree: Tree) -> None:
 
 @intermezzo_only
 def test_ioctls_behind_the_back_are_refused(where: str, disk: str) -> None:
-    """What would move blocks and inodes under us, or shut the cache down, is refused; chattr +j too."""
+    """What would move blocks and inodes under us, change the cache as a whole, or shut it down, is no command
+    of a file, of a directory or of the log; chattr +j is refused, and giving up extents."""
     make_ext4(disk)
+    requests: dict[str, tuple[int, int | bytes]] = {
+        "SWAP_BOOT": (0x6611, 0), "MIGRATE": (0x6609, 0), "SETVERSION": (0x40087602, bytes(8)),
+        "MOVE_EXT": (0xC028660F, bytes(40)), "RESIZE_FS": (0x40086610, bytes(8)),
+        "GROUP_EXTEND": (0x40086607, bytes(8)), "GROUP_ADD": (0x40286608, bytes(40)),
+        "SETRSVSZ": (0x40086606, bytes(8)), "SHUTDOWN": (0x8004587D, bytes(4)), "ALLOC_DA_BLKS": (0x660C, 0),
+        "PRECACHE_EXTENTS": (0x6612, 0), "CLEAR_ES_CACHE": (0x6628, 0), "CHECKPOINT": (0x4004662B, bytes(4)),
+        "SETFSUUID": (0x4008662C, bytes(8)), "SETFSLABEL": (0x41009432, bytes(256)),
+        "SET_ENCRYPTION_POLICY": (0x800C6613, bytes(12)), "ENABLE_VERITY": (0x40806685, bytes(128))}
+    flags = {"JOURNAL_DATA": (0x40086602, struct.pack("=q", 0x4000)), "no EXTENTS": (0x40086602, bytes(8))}
     with mounted(disk, FILESET, where=where):
-        fd = os.open(f"{where}/f", os.O_CREAT | os.O_RDWR)
-        os.write(fd, PATTERN)
-        requests = {"SWAP_BOOT": (0x6611, 0), "MIGRATE": (0x6609, 0), "SETVERSION": (0x40087602,
-                                                                                     bytearray(8)),
-                    "MOVE_EXT": (0xC028660F, bytearray(40)), "RESIZE_FS": (0x40086610, bytearray(8)),
-                    "GROUP_EXTEND": (0x40086607, bytearray(8)), "SHUTDOWN": (0x8004587D, bytearray(4)),
-                    "ALLOC_DA_BLKS": (0x660C, 0), "JOURNAL_DATA": (0x40086602,
-                                                                   bytearray(struct.pack("=q", 0x4000))),
-                    "no EXTENTS": (0x40086602, bytearray(8))}
-        answers = {name: errno_of(fcntl.ioctl, fd, number, argument)
-                   for name, (number, argument) in requests.items()}
-        allowed = [name for name, answer in answers.items() if answer == "ok"]
-        equal(allowed, [], "ioctls that were let through")
-        os.close(fd)
+        os.mkdir(f"{where}/d")
+        with open(f"{where}/f", "wb") as stream:
+            stream.write(PATTERN)
+        for path, refusal in (("f", errno.EOPNOTSUPP), ("d", errno.EOPNOTSUPP),
+                              (".intermezzo/rootset/kml", errno.EPERM)):
+            fd = os.open(f"{where}/{path}", os.O_RDONLY)
+            answers = {name: errno_of(fcntl.ioctl, fd, *request)
+                       for name, request in (*requests.items(), *flags.items())}
+            equal({name: answer for name, answer in answers.items() if answer != "ENOTTY"},
+                  dict.fromkeys(flags, name_of(refusal)), f"what {path} answers but for ENOTTY")
+            os.close(fd)
 
 
 def test_direct_overwrite_without_waiting(tree: Tree) -> None:
