@@ -11,11 +11,11 @@ import mmap
 import os
 import random
 import signal
-import socket
 import struct
 import time
 from pathlib import Path
 
+from guest.changes import make_everything
 from guest.disks import check_ext, fill, make_ext4, run
 from guest.expect import as_user, equal, expect_errno, intermezzo_only, start_child
 from guest.kml import Log, reseal
@@ -26,55 +26,6 @@ from guest.subject import FILESET, mounted
 from guest.syscalls import Inotify, RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT, rename
 
 CASE_DEADLINE = 240
-ACL_TWO_USERS = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in (
-    (1, 7, 0xffffffff), (2, 6, 1001), (2, 5, 1002), (4, 5, 0xffffffff), (0x10, 7, 0xffffffff),
-    (0x20, 0, 0xffffffff)))
-
-
-def make_everything(root: str) -> None:
-    """One of each kind of record, and some more."""
-    for name in ("d", "d/e", "d/e/f", "sgid", "acl", "gone", "other"):
-        os.mkdir(f"{root}/{name}", 0o750)
-    os.chmod(f"{root}/sgid", 0o2775)
-    os.chown(f"{root}/sgid", 1000, 1234)
-    os.mkdir(f"{root}/sgid/inherits")
-    os.setxattr(f"{root}/acl", "system.posix_acl_default", ACL_TWO_USERS)
-    os.mkdir(f"{root}/acl/inherits")
-    Path(f"{root}/acl/file").touch()
-    os.mkdir(f"{root}/acl/plain")
-    os.removexattr(f"{root}/acl/plain", "system.posix_acl_default")
-    for name in ("a", "b", "c", "d/x", "d/y"):
-        Path(f"{root}/{name}").write_bytes(name.encode())
-    os.symlink("../target/" + "t" * 90, f"{root}/long")
-    os.symlink("a", f"{root}/short")
-    os.mkfifo(f"{root}/fifo", 0o640)
-    os.mknod(f"{root}/device", 0o60600, os.makedev(259, 70000))
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(f"{root}/socket")
-    os.link(f"{root}/a", f"{root}/d/e/a2")
-    os.link(f"{root}/a", f"{root}/d/e/f/a3")
-    os.unlink(f"{root}/a")
-    os.rmdir(f"{root}/gone")
-    os.rename(f"{root}/d/e", f"{root}/other/e")
-    os.rename(f"{root}/b", f"{root}/c")
-    rename(f"{root}/d/x", f"{root}/d/y", RENAME_EXCHANGE)
-    rename(f"{root}/other/e", f"{root}/acl/plain", RENAME_EXCHANGE)
-    rename(f"{root}/d/x", f"{root}/d/moved", RENAME_WHITEOUT)
-    os.chmod(f"{root}/c", 0o4711)
-    os.chown(f"{root}/d/y", 7, 8)
-    os.chown(f"{root}/short", 7, 8, follow_symlinks=False)
-    os.utime(f"{root}/d", ns=(10**9, 2 * 10**9 + 5))
-    os.utime(f"{root}/long", ns=(3, 4), follow_symlinks=False)
-    os.setxattr(f"{root}/c", "user.note", b"text")
-    os.setxattr(f"{root}/c", "user.gone", b"x" * 900)
-    os.removexattr(f"{root}/c", "user.gone")
-    os.setxattr(f"{root}/c", "system.posix_acl_access", ACL_TWO_USERS)
-    os.setxattr(f"{root}/c", "trusted.t", b"1")
-    run("chattr", "+d", f"{root}/c")
-    fd = os.open(root, os.O_TMPFILE | os.O_RDWR, 0o640)
-    os.setxattr(fd, "user.before", b"it had a name")
-    os.link(f"/proc/self/fd/{fd}", f"{root}/named", src_dir_fd=0, follow_symlinks=True)
-    os.close(fd)
 
 
 @intermezzo_only
