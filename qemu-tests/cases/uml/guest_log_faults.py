@@ -15,11 +15,11 @@ import time
 from typing import Callable
 
 from guest import clone
-from guest.changes import change_a_bit_of_everything, fill_up, read, shrink, write
+from guest.changes import change_a_bit_of_everything, fill_up, make_everything, read, shrink, write
 from guest.disks import check_ext, copy_as_after_a_crash, debugfs_write, fill, make_ext4, run
 from guest.expect import equal, expect_errno, intermezzo_only, provokes, wait_until
 from guest.kernel_log import KernelLog, said_by_us
-from guest.kml import RECOVERED, Log
+from guest.kml import RECOVERED, WHOLE, Log
 from guest.log_info import FAILED, JOURNALED, OVERFLOW, flags_of, info, wait_for_spares
 from guest.mounting import mount_old, refusal, remount_old, umount
 from guest.replay import check, fid_of, snapshot
@@ -172,21 +172,28 @@ def test_error_of_the_cache_itself_makes_the_fileset_read_only(disk: str, log: K
 
 @intermezzo_only
 def test_cache_without_a_journal(disk: str) -> None:
-    """ext4 made with ^has_journal is logged too, says that it promises less, and replays after unmounting."""
+    """ext4 made with ^has_journal is logged too, every operation and what is stored through a mapping, says
+    that it promises less, and replays after unmounting."""
     make_ext4(disk, "-O", "^has_journal")
     with mounted(disk, FILESET) as root:
         baseline = snapshot(root)
         equal(flags_of(root), 0, "JOURNALED is not among the flags")
         change_a_bit_of_everything(root, 0)
+        make_everything(root)
         check(copy.deepcopy(baseline), Log.of_mount(root), root)
     with mounted(disk, FILESET) as root:
         change_a_bit_of_everything(root, 1)
         log = Log.of_mount(root)
         check(copy.deepcopy(baseline), log, root)
-        equal(sum(r.op == "mkdir" for r in log.records()), 6, "directories in the log")
+        equal(sum(r.op == "mkdir" for r in log.records()), 16, "directories in the log")
+        with open(f"{root}/1/f9", "r+b") as stream, mmap.mmap(stream.fileno(), 0) as mapping:
+            mapping[5000] = 0x41
+        stored = fid_of(os.fsencode(f"{root}/1/f9"), 1)
     with mounted(disk, fstype="ext4") as root:
         log = Log.of_cache(f"{root}/.intermezzo/rootset")
         equal(log.listed, [], "listed after a clean end")
+        newest = list(log.records())[-1]
+        equal((newest.op, newest.object, newest.flags), ("close", stored, WHOLE), "of the mapping")
         check(baseline, log, root)
     check_ext(disk)
     make_ext4(disk)
