@@ -18,10 +18,11 @@ SEGMENT_LEAST = 256 << 10
 class Info(NamedTuple):
     """Some of it."""
     flags: int
+    committed: int
+    end: int
     end_recno: int
     capacity: int
     dirty: int
-    end_recno: int
 
 
 def info(root: str) -> Info:
@@ -31,8 +32,8 @@ def info(root: str) -> Info:
         answer = fcntl.ioctl(fd, KML_INFO, bytes(120))
     finally:
         os.close(fd)
-    end_recno, capacity, _, dirty = struct.unpack_from("=QQQQ", answer, 80)
-    return Info(*struct.unpack_from("=I", answer, 4), end_recno, capacity, dirty)
+    committed, end, end_recno, capacity, _, dirty = struct.unpack_from("=QQQQQQ", answer, 64)
+    return Info(*struct.unpack_from("=I", answer, 4), committed, end, end_recno, capacity, dirty)
 
 
 def flags_of(root: str) -> int:

@@ -8,14 +8,16 @@ import itertools
 import os
 import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import Callable, Iterator
 
 from guest.changes import change_a_bit_of_everything
-from guest.disks import make_ext4, run
+from guest.disks import copy_as_after_a_crash, make_ext4, run
 from guest.expect import equal, intermezzo_only, wait_until
 from guest.intersync import Intersync, converge, loopback_up, touch_directories
-from guest.log_info import info
+from guest.kml import Fid, Log
+from guest.log_info import info, wait_for_spares
 from guest.restless import User
 from guest.subject import FILESET, mounted
 
@@ -77,6 +79,113 @@ def test_no_change_waits_for_the_journal(disk: str, second_disk: str) -> None:
             Path(both.server_root, f"f{number}").write_bytes(b"server\n" * 600)
             copy = Path(both.client_root, f"f{number}")
             wait_until(lambda: copy.exists() and copy.stat().st_size == 4200, f"{copy.name} comes", 30)
+
+
+def is_on_the_medium(root: str) -> bool:
+    """All of the log."""
+    now = info(root)
+    return now.committed >= now.end
+
+
+@intermezzo_only
+def test_nothing_is_forced_for_nobody(disk: str, second_disk: str) -> None:
+    """A server that nobody follows asks for no commit; when a client does, one comes at once (I2)."""
+    loopback_up()
+    for one in (disk, second_disk):
+        make_ext4(one, "-b", "4096")
+    with mounted(disk, f"{OPTIONS},commit=300") as root, mounted(second_disk, OPTIONS) as other:
+        wait_for_spares(root)
+        with Intersync(root) as server:
+            os.mkdir(f"{root}/d")
+            before = info(root)
+            equal(before.committed < before.end, True, f"not on the medium: {before}")
+            threading.Event().wait(2)
+            equal(info(root), before, "the log")
+            with Intersync(other, server="127.0.0.1") as client:
+                converge(root, other, server, client)
+                equal(is_on_the_medium(root), True, "what the client has is on the server's medium")
+
+
+@intermezzo_only
+def test_commit_delay(disk: str, second_disk: str) -> None:
+    """So long a change waits for others, before all are brought onto the medium and sent."""
+    loopback_up()
+    for one in (disk, second_disk):
+        make_ext4(one, "-b", "4096")
+    with mounted(disk, f"{OPTIONS},commit=300") as root, mounted(second_disk, OPTIONS) as other:
+        wait_for_spares(root)
+        with Intersync(root, "--commit-delay=2000") as server, Intersync(other, server="127.0.0.1") as client:
+            converge(root, other, server, client)
+            # The first one may find a delay that has begun already.
+            for name in ("first", "second"):
+                wait_until(lambda: is_on_the_medium(root), "all is on the medium")
+                start = time.monotonic()
+                os.mkdir(f"{root}/{name}")
+                wait_until(lambda: os.path.isdir(f"{other}/{name}"), f"{name} comes")
+                took = time.monotonic() - start
+            equal(took >= 2, True, f"not before its time, but after {took} s")
+
+
+def texts(side: str, turn: int) -> dict[str, str]:
+    """Names and what is in them."""
+    return {f"{side}-{turn}-{number}": f"{side} {turn} {number}\n" * 1000 for number in range(3)}
+
+
+def texts_in(root: str) -> dict[str, str]:
+    """All that are there."""
+    return {path.name: path.read_text(encoding="ascii") for path in Path(root).iterdir() if path.is_file()}
+
+
+def texts_up_to(log: Log, recno: int) -> dict[str, str]:
+    """What a replica has that has applied so many records of it: names first, then what is in them."""
+    there: dict[str, str] = {}
+    names: dict[Fid, str] = {}
+    for record in log.records():
+        if record.recno > recno or record.op not in ("create", "close"):
+            continue
+        if record.place:
+            names[record.object] = record.place.name.decode()
+        name = names[record.object]
+        side, turn, _ = name.split("-")
+        there[name] = texts(side, int(turn))[name] if record.op == "close" else ""
+    return there
+
+
+@intermezzo_only
+def test_both_lose_their_power(disk: str, second_disk: str, third_disk: str) -> None:
+    """What one side has of the other is on the other's medium, and what it has acknowledged on its own,
+    though nobody asked for a commit; trees agree with positions, and go on from there (I2)."""
+    loopback_up()
+    for one in (disk, second_disk):
+        make_ext4(one, "-b", "4096")
+    options = f"{OPTIONS},commit=300"
+    with mounted(second_disk, options) as client_root:
+        with mounted(disk, options) as root:
+            wait_for_spares(root)
+            wait_for_spares(client_root)
+            with Intersync(root) as server, Intersync(client_root, server="127.0.0.1") as client:
+                for side, turn in (("server", 0), ("client", 0), ("server", 1), ("client", 1), ("server", 2)):
+                    for name, text in texts(side, turn).items():
+                        Path(root if side == "server" else client_root, name).write_text(text, "ascii")
+                    converge(root, client_root, server, client)
+                server.await_word(f"are applied up to {info(client_root).end_recno}\n")
+                everything = texts_in(root)
+                client.kill()
+                server.kill()
+            copy_as_after_a_crash(disk, third_disk)
+        copy_as_after_a_crash(second_disk, disk)
+        client_end = info(client_root).end_recno
+    with mounted(third_disk, options) as root, mounted(disk, options) as client_root:
+        log = Log.of_mount(root)
+        equal((texts_in(root), log.received[0][1]), (everything, client_end), "the server's texts, position")
+        there, position = texts_in(client_root), Log.of_mount(client_root).received[0][1]
+        own = {name: text for name, text in everything.items() if name.startswith("client")}
+        equal(there, {**texts_up_to(log, position), **own}, "the client's texts")
+        # Those of the last turn may have gone again: the server has them.
+        equal([name for name in everything if name not in there and "server-2" not in name], [], "gone")
+        with Intersync(root) as server, Intersync(client_root, server="127.0.0.1") as client:
+            converge(root, client_root, server, client)
+            equal((texts_in(root), texts_in(client_root)), (everything, everything), "all texts")
 
 
 @intermezzo_only
