@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shlex
@@ -22,6 +23,7 @@ ENVIRONMENT = ("IZO_TOOLS",)
 CASE_DEADLINE = 240
 DISKS = ("64M", "64M", "64M", "1024M", "64M")
 FILES = ("docs/quickstart.md",)
+TOOLS = f"{os.environ.get('IZO_TOOLS')}/src/tools"
 
 
 def page() -> str:
@@ -77,10 +79,34 @@ class Terminal:
             equal(daemon.wait(20), 0, "exit code")
 
 
-def quick_start(disk: str) -> None:
-    """The page's first part."""
+def state_folder(number: int, mount_point: str) -> str:
+    """What stands in /var/intermezzo-N is so of the fileset mounted there; the replica's UUID."""
+    status = run(f"{TOOLS}/izoctl", "status", "--json", mount_point)
+    log = json.loads(status)["log"]
+    state = Path(f"/var/intermezzo-{number}")
+    equal(sorted(os.listdir(state)), ["cache", "profile", "sysid"], f"{state}")
+    equal(os.readlink(state / "cache"), mount_point, f"{state}: its link")
+    epoch = log["epoch"].removeprefix("0x")
+    equal((state / "profile").read_text(encoding="ascii"),
+          f"fileset=rootset\nuuid={log['fileset_uuid']}\nepoch={epoch}\n", f"{state}: its profile")
+    equal((state / "sysid").read_text(encoding="ascii"), f"{log['replica_uuid']}\n", f"{state}: its replica")
+    return log["replica_uuid"]
+
+
+def is_of_1999(disk: str) -> None:
+    """An ext3 as mke2fs made it for small disks then, and does."""
+    said = run("dumpe2fs", "-h", disk)
+    facts = dict(re.findall(r"^([^:]+): +(.*)$", said, re.MULTILINE))
+    equal((facts["Block size"], facts["Total journal size"]), ("1024", "4096k"), "blocks and journal")
+    equal({"has_journal", "extent", "64bit"} & set(facts["Filesystem features"].split()), {"has_journal"},
+          "features")
+
+
+def quick_start(disk: str, more: str = "") -> None:
+    """The page's first part; `more` goes to mke2fs."""
     loopback_up()
-    typed = [here(command, disk) for command in commands(page(), "Server and client")]
+    typed = [here(command, disk).replace("mke2fs -j ", f"mke2fs -j {more} ")
+             for command in commands(page(), "Server and client")]
     equal([command.split()[0] for command in typed],
           "mke2fs mkdir mount mkdir mount intersync intersync echo mkdir".split(), "commands")
     server, client = here("/exports/server", disk), here("/imports/server", disk)
@@ -90,10 +116,7 @@ def quick_start(disk: str) -> None:
     converge(server, client)
     equal(Path(client, "hello").read_text(encoding="ascii"), "hello\n", "what came")
     equal(os.path.isdir(f"{server}/from-the-client"), True, "what the client made")
-    state = Path("/var/intermezzo-0")
-    equal(sorted(os.listdir(state)), ["cache", "profile", "sysid"], "the server's folder")
-    equal(os.readlink(state / "cache"), server, "its link")
-    equal("fileset=rootset" in (state / "profile").read_text(encoding="ascii"), True, "its profile")
+    equal(state_folder(0, server) != state_folder(1, client), True, "two replicas")
     equal(Path("/var/log/intersync/intermezzo-1.log").exists(), True, "the client's log")
     terminal.close()
     for mount_point in (client, server):
@@ -106,6 +129,7 @@ def test_on_a_small_disk(disk: str) -> None:
     """64 MiB: blocks of 1 KiB, a journal of 4 MiB, no extents."""
     with scratch_var():
         quick_start(disk)
+        is_of_1999(disk)
 
 
 @intermezzo_only
@@ -116,24 +140,32 @@ def test_on_a_larger_disk(second_disk: str) -> None:
 
 
 @intermezzo_only
+def test_on_a_larger_disk_of_1999(second_disk: str) -> None:
+    """1 GiB with blocks of 1 KiB, a journal of 4 MiB, no extents."""
+    with scratch_var():
+        quick_start(second_disk, "-b 1024 -J size=4")
+        is_of_1999(second_disk)
+
+
+@intermezzo_only
 def test_fstab(disk: str) -> None:
     """Both forms of a line: a file behind a loop device whose mtp= is not where it is mounted, and a disk."""
     text = page().split("\n## /etc/fstab\n")[1].split("\n## ")[0]
-    tools = f"{os.environ['IZO_TOOLS']}/src/tools"
     for command in re.findall(r"`((?:truncate|mkizofs) [^`]*)`", text):
-        run("sh", "-c", f"PATH={tools}:$PATH; {command}")
+        run("sh", "-c", f"PATH={TOOLS}:$PATH; {command}")
     run("mke2fs", "-q", "-j", "-F", disk)
     lines = commands(page(), "/etc/fstab")
     equal([line.split()[0] for line in lines], ["/tmp/cache", "/dev/sdb2"], "the page's lines")
     os.mkdir("/tmp/izo0")
-    for line, mtp, device in zip(lines, ("/mnt/izo0", "/izo0"), ("/dev/loop", disk)):
+    for line, mtp, device, channel in zip(lines, ("/mnt/izo0", "/izo0"), ("/dev/loop", disk), (0, 3)):
         line = line.replace("  /izo0  ", "  /tmp/izo0  ").replace("/dev/sdb2", disk)
         Path("/tmp/fstab").write_text(f"{line}\n", encoding="ascii")
         run("mount", "--fstab=/tmp/fstab", "/tmp/izo0")
         last = Path("/proc/mounts").read_text(encoding="ascii").splitlines()[-1]
         source, _, fstype, words = last.split()[:4]
         equal((source.rstrip("0123456789"), fstype), (device, "intermezzo"), "what is mounted")
-        equal({"fileset=fsetname", f"mtp={mtp}"} - set(words.split(",")), set(), words)
+        equal({"fileset=fsetname", f"mtp={mtp}", f"prestodev=/dev/intermezzo{channel}", "cache_type=ext3"}
+              - set(words.split(",")), set(), words)
         Path("/tmp/izo0/file").write_text(line, encoding="ascii")
         run("umount", "/tmp/izo0")
     check_ext(disk)
