@@ -56,6 +56,19 @@ void izo_attr_get(const struct izo_kml_attr *a, umode_t type, struct iattr *attr
 	}
 }
 
+/* Flags and project; what only xfs has, extent size hints above all, stays as it is. */
+static void izo_fileattr_fill(struct fileattr *fa, u32 flags, u32 projid)
+{
+	const struct fileattr had = *fa;
+
+	fileattr_fill_flags(fa, flags);
+	fa->fsx_xflags |= had.fsx_xflags & ~FS_XFLAG_COMMON;
+	fa->fsx_extsize = had.fsx_extsize;
+	fa->fsx_cowextsize = had.fsx_cowextsize;
+	fa->fsx_projid = projid;
+	fa->fsx_valid = true;
+}
+
 /**
  * izo_fileattr_want - flags and project of a record, for fileattr_set
  * @a: of the record
@@ -71,9 +84,7 @@ void izo_fileattr_want(const struct izo_kml_attr *a, struct fileattr *fa)
 
 	if (le32_to_cpu(a->valid) & IZO_ATTR_PROJID)
 		projid = le32_to_cpu(a->projid);
-	fileattr_fill_flags(fa, flags);
-	fa->fsx_projid = projid;
-	fa->fsx_valid = true;
+	izo_fileattr_fill(fa, flags, projid);
 }
 
 static int izo_set_one_xattr(struct super_block *sb, struct dentry *lower,
@@ -439,7 +450,7 @@ static int izo_copy_flags(struct dentry *from, struct dentry *to)
 {
 	struct fileattr fa = { }, now = { };
 	int err = izo_get_fileattr(from, &fa);
-	u32 flags, projid;
+	u32 flags;
 
 	if (err || !d_inode(to)->i_op->fileattr_set)
 		return err == -ENOIOCTLCMD ? 0 : err;
@@ -447,13 +458,10 @@ static int izo_copy_flags(struct dentry *from, struct dentry *to)
 	if (err)
 		return err;
 	flags = (fa.flags & ~IZO_FIXED_FSFLAGS) | (now.flags & IZO_FIXED_FSFLAGS);
-	projid = fa.fsx_projid;
-	if (now.flags == flags && now.fsx_projid == projid)
+	if (now.flags == flags && now.fsx_projid == fa.fsx_projid)
 		return 0;
-	fileattr_fill_flags(&fa, flags);
-	fa.fsx_projid = projid;
-	fa.fsx_valid = true;
-	return d_inode(to)->i_op->fileattr_set(&nop_mnt_idmap, to, &fa);
+	izo_fileattr_fill(&now, flags, fa.fsx_projid);
+	return d_inode(to)->i_op->fileattr_set(&nop_mnt_idmap, to, &now);
 }
 
 /**

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import mmap
 import os
 import stat
@@ -29,6 +30,7 @@ from guest.tree import differences
 DISKS = ("256M", "256M", "160M", "160M", "160M")
 CASE_DEADLINE = 120
 FLAGS_AT, XATTRS_CUT = 80, 0x40
+FS_IOC_FSGETXATTR, FS_IOC_FSSETXATTR, FS_XFLAG_EXTSZINHERIT = 0x801c581f, 0x401c5820, 0x1000
 NO_JOURNAL = Path("/proc/sys/intermezzo/intermezzo1/no_journal")
 # SGI_ACL_FILE of one entry that is none
 ACL_OF_XFS = struct.pack(">IIIHH", 1, 0xffff, 0, 7, 0)
@@ -657,3 +659,55 @@ def test_an_object_whose_identity_finds_no_room_is_not_made(disk: str, second_di
         os.sync()
         equal(list(Log.of_mount(here).records())[-1].object.replica, replica.indices[1], "whose it is")
     check_ext(second_disk)
+
+
+def extent_hint(path: str, size: int = 0) -> int:
+    """The extent size hint of a file on xfs; with a size set one, of a directory for what is made in it."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        value = bytearray(fcntl.ioctl(fd, FS_IOC_FSGETXATTR, bytes(28)))
+        if size:
+            flags = struct.unpack_from("=I", value)[0] | FS_XFLAG_EXTSZINHERIT
+            struct.pack_into("=II", value, 0, flags, size)
+            fcntl.ioctl(fd, FS_IOC_FSSETXATTR, bytes(value))
+        return int(struct.unpack_from("=I", value, 4)[0])
+    finally:
+        os.close(fd)
+
+
+@intermezzo_only
+def test_extent_size_hints_of_xfs_stay(disk: str, second_disk: str) -> None:
+    """They are each side's own: a flag from the peer, and a new body, leave them."""
+    make_ext4(disk, "-b", "4096")
+    make_xfs(second_disk)
+    with pair(disk, second_disk, options="cache_type=xfs") as replica:
+        extent_hint(replica.root, 65536)
+        ours, peers = (f"{root}/f" for root in (replica.root, replica.peer_root))
+        Path(peers).touch()
+        for flag, change in (("+A", None), ("+A", b"body"), ("-A", None)):
+            run("chattr", flag, peers)
+            if change:
+                Path(peers).write_bytes(change)
+            all_stored(replica.pull())
+            equal(extent_hint(ours), 65536, f"the hint, {flag}")
+            equal("A" in run("lsattr", ours).split()[0], flag == "+A", f"the flag, {flag}")
+        equal(Path(ours).read_bytes(), b"body", "the body")
+
+
+@intermezzo_only
+def test_a_log_below_a_project_of_its_own(disk: str, second_disk: str) -> None:
+    """Where everything below the cache's root inherits a project, a body of another one still passes by the
+    log's directory, as it must without a journal."""
+    for device, features in ((disk, "quota"), (second_disk, "quota,^has_journal")):
+        make_ext4(device, "-b", "4096", "-I", "256", "-O", features, "-E", "quotatype=usrquota:prjquota")
+    with mounted(second_disk, fstype="ext4") as root:
+        run("chattr", "+P", "-p", "5", root)
+    with pair(disk, second_disk) as replica:
+        os.mkdir(f"{replica.peer_root}/d")
+        run("chattr", "+P", "-p", "7", f"{replica.peer_root}/d")
+        Path(f"{replica.peer_root}/d/f").touch()
+        all_stored(replica.pull())
+        Path(f"{replica.peer_root}/d/f").write_bytes(b"body")
+        all_stored(replica.pull())
+        equal(Path(f"{replica.root}/d/f").read_bytes(), b"body", "the body")
+        equal(run("lsattr", "-p", f"{replica.root}/d/f").split()[0], "7", "its project")
