@@ -137,6 +137,9 @@ static struct dentry *izo_fileset_dir(struct super_block *sb, const char *filese
 		dir = izo_make_dir(sb, mark, fileset, fc);
 		dput(mark);
 	}
+	/* a project is not to end the log by its quota, nor to keep others' bodies from passing */
+	if (!IS_ERR(dir) && izo_lower_leave_project(dir))
+		pr_warn("%s: the log stays in the project of its directory\n", sb->s_id);
 	mnt_drop_write(sbi->lower_mnt);
 	/* .intermezzo counts in the root's links */
 	izo_copy_attr(root);

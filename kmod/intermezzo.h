@@ -232,6 +232,7 @@ int izo_lower_getattr(const struct inode *inode, struct kstat *stat, u32 request
 int izo_lower_fileattr_get(const struct inode *inode, struct fileattr *fa);
 const char *izo_lower_get_link(const struct inode *inode, struct delayed_call *done);
 ssize_t izo_lower_listxattr(const struct inode *inode, char *list, size_t size);
+int izo_lower_leave_project(struct dentry *dir);
 int izo_get_fileattr(struct dentry *lower, struct fileattr *fa);
 ssize_t izo_list_xattrs(struct dentry *lower, char *list, size_t size);
 ssize_t izo_get_xattr(struct dentry *lower, const char *name, void *value, size_t size);

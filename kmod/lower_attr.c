@@ -187,6 +187,29 @@ int izo_get_fileattr(struct dentry *lower, struct fileattr *fa)
 }
 
 /**
+ * izo_lower_leave_project - what is made in a directory is to be in no project
+ * @dir: lower directory, not locked; it may be written
+ *
+ * Return: 0 or a negative errno.
+ */
+int izo_lower_leave_project(struct dentry *dir)
+{
+	struct inode *inode = d_inode(dir);
+	struct fileattr fa = { };
+	int err;
+
+	if (!inode->i_op->fileattr_set || vfs_fileattr_get(dir, &fa) ||
+	    !(fa.flags & FS_PROJINHERIT_FL))
+		return 0;
+	fileattr_fill_flags(&fa, fa.flags & ~FS_PROJINHERIT_FL);
+	fa.fsx_valid = true;
+	inode_lock(inode);
+	err = inode->i_op->fileattr_set(&nop_mnt_idmap, dir, &fa);
+	inode_unlock(inode);
+	return err;
+}
+
+/**
  * izo_list_xattrs - names of all attributes of a lower object
  * @lower: its dentry
  * @list: buffer
