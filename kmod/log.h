@@ -348,6 +348,7 @@ extern const struct izo_cache_ops izo_generic_ops;
 /* log_area.c */
 int izo_area_make(struct izo_log *log, const char *name, u32 bytes, const void *head,
 		  u32 head_len);
+int izo_area_remove_locked(struct izo_log *log, const char *name);
 int izo_area_remove(struct izo_log *log, const char *name);
 int izo_area_get(struct izo_log *log, struct izo_area *area, const char *name, u32 bytes);
 void izo_area_put(struct izo_log *log, struct izo_area *area);

@@ -25,7 +25,32 @@ static struct dentry *izo_area_lookup(struct izo_log *log, const char *name)
 }
 
 /**
- * izo_area_remove - remove a file of the log
+ * izo_area_remove_locked - remove a file of the log
+ * @log: the log; its lower directory is locked, and may be written
+ * @name: of the file, which is not in use; it need not be there
+ *
+ * Return: 0 or a negative errno.
+ */
+int izo_area_remove_locked(struct izo_log *log, const char *name)
+{
+	const struct qstr q = QSTR_INIT(name, strlen(name));
+	struct izo_name n = { .dir = log->dir };
+	int err = 0;
+
+	n.child = izo_lower_lookup_locked(log->sb, n.dir, &q);
+	if (IS_ERR(n.child))
+		return PTR_ERR(n.child);
+	if (d_really_is_positive(n.child))
+		err = izo_lower_unlink(NULL, &n);
+	/* who makes it does not ask the dcache: izo_lower_replace_name() */
+	if (!err)
+		d_drop(n.child);
+	dput(n.child);
+	return err;
+}
+
+/**
+ * izo_area_remove - the same, with the directory not locked
  * @log: the log; its directory is there
  * @name: of the file, which is not in use; it need not be there
  *
@@ -33,23 +58,14 @@ static struct dentry *izo_area_lookup(struct izo_log *log, const char *name)
  */
 int izo_area_remove(struct izo_log *log, const char *name)
 {
-	const struct qstr q = QSTR_INIT(name, strlen(name));
 	struct vfsmount *mnt = izo_sb(log->sb)->lower_mnt;
-	struct izo_name n = { .dir = log->dir };
 	int err = mnt_want_write(mnt);
 
 	if (err)
 		return err;
-	inode_lock_nested(d_inode(n.dir), I_MUTEX_PARENT);
-	n.child = izo_lower_lookup_locked(log->sb, n.dir, &q);
-	if (IS_ERR(n.child)) {
-		err = PTR_ERR(n.child);
-	} else {
-		if (d_really_is_positive(n.child))
-			err = izo_lower_unlink(NULL, &n);
-		dput(n.child);
-	}
-	inode_unlock(d_inode(n.dir));
+	inode_lock_nested(d_inode(log->dir), I_MUTEX_PARENT);
+	err = izo_area_remove_locked(log, name);
+	inode_unlock(d_inode(log->dir));
 	mnt_drop_write(mnt);
 	return err;
 }

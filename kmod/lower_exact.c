@@ -502,21 +502,25 @@ int izo_lower_become(struct izo_step *step, struct inode *inode, const struct in
 }
 
 /**
- * izo_lower_prepare_name - what izo_lower_take_name() needs and may not find, before the handle
+ * izo_lower_prepare_name - what izo_lower_take_name() or izo_lower_replace_name() needs and may not
+ *	find, before any name is taken
+ * @log: the log
  * @n: the name; its directory is locked
- * @fresh: result: a dentry for the new file
+ * @fresh: result: a dentry for the new file: at the name, or without a journal among the log's
+ *	files
  *
  * Return: 0 or a negative errno.
  */
-int izo_lower_prepare_name(const struct izo_name *n, struct dentry **fresh)
+int izo_lower_prepare_name(struct izo_log *log, const struct izo_name *n, struct dentry **fresh)
 {
+	const struct qstr q = QSTR_INIT(IZO_BODY_NAME, strlen(IZO_BODY_NAME));
 	int err = dquot_initialize(d_inode(n->dir));
 
 	if (!err)
 		err = dquot_initialize(d_inode(n->child));
 	if (err)
 		return err;
-	*fresh = d_alloc(n->dir, &n->child->d_name);
+	*fresh = log->journal ? d_alloc(n->dir, &n->child->d_name) : d_alloc(log->dir, &q);
 	return *fresh ? 0 : -ENOMEM;
 }
 
@@ -526,30 +530,26 @@ int izo_lower_prepare_name(const struct izo_name *n, struct dentry **fresh)
  * @log: the log; its lower directory is locked
  * @new: lower dentry of the file; both inodes are locked
  * @n: the name; its directory is locked
+ * @fresh: of izo_lower_prepare_name()
  *
  * By way of a name among the log's files: the old name always stands for one of the two. What a
  * crash leaves there goes when the log is opened.
  *
  * Return: 0; or a negative errno, with nothing done.
  */
-int izo_lower_replace_name(struct izo_log *log, struct dentry *new, const struct izo_name *n)
+int izo_lower_replace_name(struct izo_log *log, struct dentry *new, const struct izo_name *n,
+			   struct dentry *fresh)
 {
-	const struct qstr q = QSTR_INIT(IZO_BODY_NAME, strlen(IZO_BODY_NAME));
 	struct inode *from = d_inode(log->dir), *dir = d_inode(n->dir);
-	struct dentry *spare = d_alloc(log->dir, &q);
-	int err;
+	int err = from->i_op->link(new, from, fresh);
 
-	if (!spare)
-		return -ENOMEM;
-	err = from->i_op->link(new, from, spare);
-	if (!err) {
-		err = from->i_op->rename(&nop_mnt_idmap, from, spare, dir, n->child, 0);
-		if (err)
-			from->i_op->unlink(from, spare);
-		else
-			d_move(spare, n->child);
-	}
-	dput(spare);
+	if (err)
+		return err;
+	err = from->i_op->rename(&nop_mnt_idmap, from, fresh, dir, n->child, 0);
+	if (err)
+		from->i_op->unlink(from, fresh);
+	else
+		d_move(fresh, n->child);
 	return err;
 }
 

@@ -73,9 +73,10 @@ int izo_reint_body(struct izo_step *step);
 
 /* lower_exact.c */
 int izo_lower_become(struct izo_step *step, struct inode *inode, const struct inode *like);
-int izo_lower_prepare_name(const struct izo_name *n, struct dentry **fresh);
+int izo_lower_prepare_name(struct izo_log *log, const struct izo_name *n, struct dentry **fresh);
 int izo_lower_take_name(struct dentry *new, const struct izo_name *n, struct dentry *fresh);
-int izo_lower_replace_name(struct izo_log *log, struct dentry *new, const struct izo_name *n);
+int izo_lower_replace_name(struct izo_log *log, struct dentry *new, const struct izo_name *n,
+			   struct dentry *fresh);
 void izo_lower_drop_fid(struct dentry *lower);
 int izo_lower_set_fid(struct dentry *lower, const struct izo_fid *fid);
 int izo_lower_set_mtime(const struct inode *inode, const struct timespec64 *mtime);

@@ -269,6 +269,15 @@ static int izo_body_look_up(struct izo_body *b)
 /* The same below. The lower directories are locked. */
 static int izo_body_look_up_lower(struct izo_body *b)
 {
+	struct izo_log *log = b->step->batch->log;
+
+	/* where a body passes through: one that came to nothing may be left there */
+	if (!log->journal) {
+		int err = izo_area_remove_locked(log, IZO_BODY_NAME);
+
+		if (err)
+			return err;
+	}
 	for (unsigned int i = 0; i < b->count; i++) {
 		struct izo_body_name *n = &b->names[i];
 		struct dentry *child;
@@ -283,7 +292,7 @@ static int izo_body_look_up_lower(struct izo_body *b)
 		n->dir_mtime = inode_get_mtime(izo_lower(d_inode(n->dir)));
 		err = izo_name_is(&n->lower, b->old);
 		if (!err)
-			err = izo_lower_prepare_name(&n->lower, &n->lower_fresh);
+			err = izo_lower_prepare_name(log, &n->lower, &n->lower_fresh);
 		if (err)
 			return err;
 	}
@@ -375,7 +384,7 @@ static int izo_body_take_each(struct izo_body *b, struct dentry *new, bool *take
 		if (log->journal)
 			err = izo_lower_take_name(new, &n->lower, n->lower_fresh);
 		else
-			err = izo_lower_replace_name(log, new, &n->lower);
+			err = izo_lower_replace_name(log, new, &n->lower, n->lower_fresh);
 		*taken |= !err;
 	}
 	return err;
