@@ -28,7 +28,13 @@ static const struct izo_place izo_var_places[] = {
 	{ }
 };
 
+static const struct izo_place izo_default_places[] = {
+	{ "intersync*", IZO_CLASS_LOCAL },
+	{ }
+};
+
 static const struct izo_place izo_etc_places[] = {
+	{ "default", IZO_CLASS_SHARED, izo_default_places },
 	{ "fstab", IZO_CLASS_LOCAL },
 	{ "machine-id", IZO_CLASS_LOCAL },
 	{ }

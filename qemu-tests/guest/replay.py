@@ -21,10 +21,10 @@ from typing import Callable
 from guest.kml import EXCHANGE, ROOT, Fid, Log, Record
 
 # kmod/class.c
-ROOT_LOCALS = ("etc/fstab", "etc/machine-id", "lost+found", "run", "tmp", "var/cache", "var/intermezzo-*",
-               "var/lib/systemd/random-seed", "var/log", "var/tmp")
-FS_IOC_GETFLAGS = 0x80086601
-COMPARED = ("mode", "uid", "gid", "rdev", "fsflags", "target", "xattrs", "names", "nlink", "mtime",
+ROOT_LOCALS = ("etc/default/intersync*", "etc/fstab", "etc/machine-id", "lost+found", "run", "tmp",
+               "var/cache", "var/intermezzo-*", "var/lib/systemd/random-seed", "var/log", "var/tmp")
+FS_IOC_GETFLAGS, FS_IOC_FSGETXATTR = 0x80086601, 0x801c581f
+COMPARED = ("mode", "uid", "gid", "rdev", "fsflags", "projid", "target", "xattrs", "names", "nlink", "mtime",
             "size", "content")
 CACHES_OWN_XATTRS = ("btrfs.", "trusted.SGI_ACL_")
 USER_FLAGS = 0x000380ff | 0x20000000
@@ -68,6 +68,7 @@ class Node:
     size: int | None = None
     mtime: int = 0
     fsflags: int = 0
+    projid: int = 0
     target: bytes | None = None
     xattrs: dict[str, bytes] = field(default_factory=dict)
     names: dict[bytes, Fid] = field(default_factory=dict)
@@ -82,14 +83,23 @@ class Node:
 Tree = dict[Fid, Node]
 
 
-def _flags_of(path: bytes, mode: int) -> int:
+def _asked(fd: int, request: int, form: struct.Struct) -> tuple[int, ...]:
+    """What an ioctl answers; zeros where there is none."""
+    try:
+        return form.unpack(fcntl.ioctl(fd, request, bytes(form.size)))
+    except OSError:
+        return form.unpack(bytes(form.size))
+
+
+def _flags_of(path: bytes, mode: int) -> tuple[int, int]:
+    """Flags and project, which only files and directories have."""
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        return 0
+        return 0, 0
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
-        return struct.unpack("=q", fcntl.ioctl(fd, FS_IOC_GETFLAGS, bytes(8)))[0] & USER_FLAGS
-    except OSError:
-        return 0
+        (flags,) = _asked(fd, FS_IOC_GETFLAGS, struct.Struct("=q"))
+        *_, projid = _asked(fd, FS_IOC_FSGETXATTR, struct.Struct("=IIII12x"))
+        return flags & USER_FLAGS, projid
     finally:
         os.close(fd)
 
@@ -102,8 +112,9 @@ def _xattrs_of(path: bytes) -> dict[str, bytes]:
 
 def _node_of(path: bytes) -> Node:
     info = os.lstat(path)
+    fsflags, projid = _flags_of(path, info.st_mode)
     node = Node(info.st_mode, info.st_uid, info.st_gid, info.st_nlink, mtime=info.st_mtime_ns,
-                fsflags=_flags_of(path, info.st_mode), xattrs=_xattrs_of(path))
+                fsflags=fsflags, projid=projid, xattrs=_xattrs_of(path))
     if stat.S_ISREG(info.st_mode):
         node.size = info.st_size
         with open(path, "rb") as stream:
@@ -146,7 +157,7 @@ def snapshot(root: str, index: int = 1, locals_: tuple[str, ...] = ()) -> Tree:
 
 
 def _set_attr(node: Node, attr: dict[str, int]) -> None:
-    for name in ("mode", "uid", "gid", "size", "mtime", "rdev", "fsflags"):
+    for name in ("mode", "uid", "gid", "size", "mtime", "rdev", "fsflags", "projid"):
         if name in attr:
             setattr(node, name, attr[name])
 

@@ -311,7 +311,7 @@ def test_mark_stays_closed_with_a_warm_cache(disk: str, where: str) -> None:
 
 def root_places(folder: str) -> list[str]:
     """Makes every place of class local that a root has; returns the paths."""
-    for path in ("etc", "var/lib/systemd", "home"):
+    for path in ("etc/default", "var/lib/systemd", "home"):
         os.makedirs(f"{folder}/{path}", exist_ok=True)
     for path in ("var/intermezzo-0", "var/log", "var/tmp", "var/cache", "tmp", "run", "lost+found"):
         os.makedirs(f"{folder}/{path}", exist_ok=True)
@@ -335,7 +335,8 @@ def test_class_border(disk: str, where: str) -> None:
             os.rename(inside, f"{where}/{place}/renamed")
             os.link(f"{where}/{place}/renamed", f"{where}/{place}/second")
             expect_errno(errno.EXDEV, os.rename, f"{where}/{place}", f"{where}/home/stolen")
-        for place in ("etc/machine-id", "etc/fstab", "var/lib/systemd/random-seed"):
+        for place in ("etc/machine-id", "etc/fstab", "etc/default/intersync", "etc/default/intersync-NAME",
+                      "var/lib/systemd/random-seed"):
             expect_errno(errno.EXDEV, os.rename, f"{where}/home/shared", f"{where}/{place}")
             expect_errno(errno.EXDEV, os.link, f"{where}/home/shared", f"{where}/{place}")
             os.close(os.open(f"{where}/{place}", os.O_CREAT | os.O_WRONLY))
