@@ -181,7 +181,6 @@ extern const struct file_operations izo_log_file_operations;
 void izo_log_getattr(const struct inode *inode, struct kstat *stat);
 
 /* xattr.c */
-bool izo_xattr_is_own(const char *name);
 bool izo_xattr_is_local(const struct super_block *sb, const char *name);
 extern const struct xattr_handler * const izo_xattr_handlers[];
 ssize_t izo_listxattr(struct dentry *dentry, char *list, size_t size);
@@ -232,8 +231,8 @@ int izo_lower_getattr(const struct inode *inode, struct kstat *stat, u32 request
 int izo_lower_fileattr_get(const struct inode *inode, struct fileattr *fa);
 const char *izo_lower_get_link(const struct inode *inode, struct delayed_call *done);
 ssize_t izo_lower_listxattr(const struct inode *inode, char *list, size_t size);
-int izo_lower_leave_project(struct dentry *dir);
 int izo_get_fileattr(struct dentry *lower, struct fileattr *fa);
+int izo_lower_leave_project(struct dentry *dir);
 ssize_t izo_list_xattrs(struct dentry *lower, char *list, size_t size);
 ssize_t izo_get_xattr(struct dentry *lower, const char *name, void *value, size_t size);
 int izo_lower_setattr(struct izo_ctx *ctx, struct inode *inode, struct iattr *attr);

@@ -33,14 +33,11 @@ static struct izo_seg *izo_newest(struct izo_log *log)
 	return list_last_entry(&log->used, struct izo_seg, link);
 }
 
-/**
- * izo_log_seg - the segment that holds an offset
- * @log: the log, locked or not yet shared
- * @offset: of a byte of the log
- *
- * Return: the segment, or NULL if the log does not reach there, or no longer does.
+/*
+ * The segment that holds an offset, or NULL if the log does not reach there, or no longer does. The
+ * log is locked or not yet shared.
  */
-struct izo_seg *izo_log_seg(struct izo_log *log, u64 offset)
+static struct izo_seg *izo_log_seg(struct izo_log *log, u64 offset)
 {
 	struct izo_seg *seg;
 

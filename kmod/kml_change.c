@@ -728,6 +728,23 @@ static int izo_remote_end(struct izo_ctx *ctx, int err)
 	return err2;
 }
 
+/**
+ * izo_log_stop - close a handle in which no record was made, only the log's own files were written
+ * @ctx: with its log, whose ->start() has opened the handle
+ * @err: 0, or the negative errno that this failed with
+ *
+ * Return: the first error there was, or 0.
+ */
+int izo_log_stop(struct izo_ctx *ctx, int err)
+{
+	int err2 = ctx->log->ops->detach(ctx);
+
+	if (!err)
+		err = err2;
+	err2 = ctx->log->ops->stop(ctx);
+	return err ? err : err2;
+}
+
 /* A change of our own was made or failed. */
 static int izo_local_end(struct izo_ctx *ctx, int err)
 {

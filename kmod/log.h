@@ -379,7 +379,6 @@ int izo_log_commit(struct izo_log *log);
 int izo_log_trim(struct izo_log *log, u64 offset);
 ssize_t izo_log_read(struct izo_log *log, void *buf, size_t len, u64 pos);
 int izo_log_find_tail(struct izo_log *log);
-struct izo_seg *izo_log_seg(struct izo_log *log, u64 offset);
 void izo_log_grow(struct work_struct *work);
 
 /* kml_change.c */
@@ -387,6 +386,7 @@ int izo_find_fids(struct izo_ctx *ctx);
 int izo_log_begin_in(struct izo_ctx *ctx, struct izo_log *log);
 int izo_log_begin(struct izo_ctx *ctx);
 int izo_log_end(struct izo_ctx *ctx, int err);
+int izo_log_stop(struct izo_ctx *ctx, int err);
 
 /* rcvd.c */
 bool izo_peers_full(const struct izo_log *log);

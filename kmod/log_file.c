@@ -188,22 +188,15 @@ static int izo_log_trim_durably(struct izo_log *log, u64 offset)
 {
 	struct vfsmount *mnt = izo_sb(log->sb)->lower_mnt;
 	struct izo_ctx ctx = { .sb = log->sb, .log = log };
-	int err = mnt_want_write(mnt), err2;
+	int err = mnt_want_write(mnt);
 
 	if (err)
 		return err;
 	err = izo_log_trim(log, offset);
 	if (!err)
 		err = log->ops->start(&ctx, 1);
-	if (!err) {
-		err = izo_log_store_trimmed(&ctx);
-		err2 = log->ops->detach(&ctx);
-		if (!err)
-			err = err2;
-		err2 = log->ops->stop(&ctx);
-		if (!err)
-			err = err2;
-	}
+	if (!err)
+		err = izo_log_stop(&ctx, izo_log_store_trimmed(&ctx));
 	mnt_drop_write(mnt);
 	return err;
 }

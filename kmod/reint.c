@@ -299,7 +299,7 @@ static int izo_store_position(struct izo_log *log, const struct izo_peer *to)
 {
 	struct vfsmount *mnt = izo_sb(log->sb)->lower_mnt;
 	struct izo_ctx ctx = { .sb = log->sb, .log = log };
-	int err = izo_log_check(log->sb), err2;
+	int err = izo_log_check(log->sb);
 
 	if (err)
 		return err;
@@ -307,15 +307,8 @@ static int izo_store_position(struct izo_log *log, const struct izo_peer *to)
 	if (err)
 		return err;
 	err = log->ops->start(&ctx, izo_rcvd_blocks(log));
-	if (!err) {
-		err = izo_rcvd_store(&ctx, to);
-		err2 = log->ops->detach(&ctx);
-		if (!err)
-			err = err2;
-		err2 = log->ops->stop(&ctx);
-		if (!err)
-			err = err2;
-	}
+	if (!err)
+		err = izo_log_stop(&ctx, izo_rcvd_store(&ctx, to));
 	mnt_drop_write(mnt);
 	return err;
 }

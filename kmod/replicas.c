@@ -64,7 +64,7 @@ static int izo_replica_add(struct izo_log *log, const uuid_t *replica)
 	struct vfsmount *mnt = izo_sb(log->sb)->lower_mnt;
 	struct izo_ctx ctx = { .sb = log->sb, .log = log };
 	u16 index = log->replicas + 1;
-	int err, err2;
+	int err;
 
 	if (log->replicas >= izo_replicas_max(log))
 		return -ENOSPC;
@@ -72,15 +72,8 @@ static int izo_replica_add(struct izo_log *log, const uuid_t *replica)
 	if (err)
 		return err;
 	err = log->ops->start(&ctx, 3);
-	if (!err) {
-		err = izo_replica_write(&ctx, replica, index);
-		err2 = log->ops->detach(&ctx);
-		if (!err)
-			err = err2;
-		err2 = log->ops->stop(&ctx);
-		if (!err)
-			err = err2;
-	}
+	if (!err)
+		err = izo_log_stop(&ctx, izo_replica_write(&ctx, replica, index));
 	mnt_drop_write(mnt);
 	if (err)
 		return err;

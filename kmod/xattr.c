@@ -11,7 +11,7 @@
 #define IZO_XATTR_OWN XATTR_TRUSTED_PREFIX "izo"
 
 /* Is this an attribute that no copy of a file may carry along? */
-bool izo_xattr_is_own(const char *name)
+static bool izo_xattr_is_own(const char *name)
 {
 	size_t len = sizeof(IZO_XATTR_OWN) - 1;
 
