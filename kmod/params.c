@@ -161,7 +161,7 @@ static int izo_parse_permit(struct fs_context *fc, const char *value)
 		return 0;
 	if (!strcmp(value, "strict"))
 		return invalfc(fc,
-			       "permit=strict needs the replication daemon, which this version does not have yet");
+			       "permit=strict is not implemented yet: leave it out, or say permit=optimistic");
 	return invalfc(fc, "permit=%s: it can be optimistic", value);
 }
 
@@ -229,8 +229,7 @@ static int izo_parse_param(struct fs_context *fc, struct fs_parameter *param)
 	case OPT_PERMIT:
 		return izo_parse_permit(fc, param->string);
 	case OPT_ONDEMAND:
-		return invalfc(fc,
-			       "ondemand needs the replication daemon, which this version does not have yet");
+		return invalfc(fc, "ondemand is not implemented yet: leave it out");
 	case -ENOPARAM:
 		return izo_keep_cache_option(fc, param);
 	default:
