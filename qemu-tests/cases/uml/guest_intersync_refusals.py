@@ -4,17 +4,21 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
+import re
 import socket
 import subprocess
 import threading
+import time
 from pathlib import Path
 from typing import Callable, Iterator
 
 from guest.disks import make_ext4
 from guest.expect import equal, intermezzo_only, wait_until
-from guest.intersync import PORT, Intersync, converge, loopback_up, program
-from guest.log_info import info
+from guest.intersync import PORT, Intersync, converge, loopback_up, program, replicated
+from guest.kml import Log
+from guest.log_info import SEGMENT_LEAST, info
 from guest.subject import FILESET, mounted
 
 ENVIRONMENT = ("IZO_TOOLS",)
@@ -37,6 +41,11 @@ def said(line: str, *words: str) -> None:
     for word in words:
         if word not in line:
             raise AssertionError(f"no {word!r} in {line!r}")
+
+
+def lines_with(daemon: Intersync, word: str) -> list[str]:
+    """What it said."""
+    return [line for line in daemon.said().splitlines() if word in line]
 
 
 @intermezzo_only
@@ -79,6 +88,36 @@ def test_another_fileset(disk: str, second_disk: str) -> None:
             equal(client.stop(), 0, "exit code")
 
 
+class FakeServer:
+    """Answers every connection with the same bytes, and closes."""
+
+    def __init__(self, answer: bytes) -> None:
+        self.answer = answer
+        self.came: list[float] = []  # when each connection did
+        self.socket = socket.create_server(("127.0.0.1", PORT))
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.thread.start()
+
+    def serve(self) -> None:
+        """Until the socket is closed."""
+        while True:
+            try:
+                connection, _ = self.socket.accept()
+            except OSError:
+                return
+            self.came.append(time.monotonic())
+            with connection, contextlib.suppress(OSError):
+                connection.settimeout(5)
+                connection.recv(65536)
+                connection.sendall(self.answer)
+
+    def close(self) -> None:
+        """Stop listening."""
+        self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
+        self.thread.join()
+
+
 @intermezzo_only
 def test_server_that_is_not_there(disk: str, second_disk: str) -> None:
     """The client's tree works meanwhile; the daemon tries again, and sends all of it later."""
@@ -94,8 +133,35 @@ def test_server_that_is_not_there(disk: str, second_disk: str) -> None:
 
 
 @intermezzo_only
-def test_server_with_a_new_log(disk: str, second_disk: str, third_disk: str) -> None:
-    """A client does not go on with a server whose log has begun anew: nothing of its own is lost."""
+def test_server_that_hangs_up(disk: str, second_disk: str) -> None:
+    """The client waits about twice as long before each next try, whatever changes meanwhile, and says so
+    once; its tree works."""
+    loopback_up()
+    for one in (disk, second_disk):
+        make_ext4(one)
+    with mounted(disk, OPTIONS) as root, mounted(second_disk, OPTIONS) as other:
+        fake = FakeServer(b"")
+        with Intersync(other, server="127.0.0.1") as client:
+            for tries in range(1, 5):
+                wait_until(lambda: len(fake.came) >= tries, f"{tries} tries", 20)
+                Path(other, "new").write_bytes(b"n" * 5000)
+                os.rename(f"{other}/new", f"{other}/renamed-{tries}")
+                Path(other, "gone").touch()
+                os.unlink(f"{other}/gone")
+            gaps = [after - before for before, after in zip(fake.came, fake.came[1:])]
+            # Of each delay up to one half is taken off, at random.
+            equal([gap > 0.45 * 2 ** number for number, gap in enumerate(gaps[:3])], [True] * 3,
+                  f"back-off: {gaps}")
+            equal(len(lines_with(client, "trying again")), 1, f"lines: {client.said()}")
+            fake.close()
+            with Intersync(root) as server:
+                converge(root, other, server, client)
+
+
+@intermezzo_only
+def test_another_server(disk: str, second_disk: str, third_disk: str) -> None:
+    """A client whose server is replaced by another replica of the fileset begins anew with that one, and
+    gives it what is its own."""
     loopback_up()
     for one in (disk, second_disk, third_disk):
         make_ext4(one)
@@ -113,46 +179,94 @@ def test_server_with_a_new_log(disk: str, second_disk: str, third_disk: str) -> 
             equal(Path(client_root, "f").read_bytes(), b"kept", "the client's file")
 
 
-class FakeServer:
-    """Answers every connection with the same bytes, and closes."""
+@intermezzo_only
+def test_server_with_a_new_log(disk: str, second_disk: str) -> None:
+    """A client does not go on with a server whose log has begun anew, as is done after damage: it says so
+    once, and its tree stays as it is."""
+    loopback_up()
+    for one in (disk, second_disk):
+        make_ext4(one)
+    with mounted(second_disk, OPTIONS) as client_root:
+        with mounted(disk, OPTIONS) as root, Intersync(root) as server:
+            with Intersync(client_root, server="127.0.0.1") as client:
+                Path(root, "f").write_bytes(b"kept")
+                converge(root, client_root, server, client)
+                client.stop()
+            server.stop()
+        with mounted(disk, fstype="ext4") as cache:
+            os.unlink(f"{cache}/.intermezzo/rootset/kml")
+        Path(client_root, "own").write_bytes(b"own")
+        before = replicated(client_root), info(client_root).end_recno
+        with mounted(disk, OPTIONS) as root, Intersync(root) as server:
+            os.unlink(f"{root}/f")
+            Path(root, "new").write_bytes(b"new")
+            with Intersync(client_root, server="127.0.0.1") as client:
+                client.await_word("the server's log has begun anew: this replica cannot go on")
+                wait_until(lambda: len(lines_with(server, " is here")) > 1, "another try")
+                equal(len(lines_with(client, "trying again")), 1, f"lines: {client.said()}")
+                equal(client.stop(), 0, "exit code")
+            equal((replicated(client_root), info(client_root).end_recno), before, "the client's tree and log")
+            equal(sorted(set(os.listdir(root)) - {"lost+found"}), ["new"], "the server's names")
 
-    def __init__(self, answer: bytes) -> None:
-        self.answer, self.count = answer, 0
-        self.socket = socket.create_server(("127.0.0.1", PORT))
-        self.thread = threading.Thread(target=self.serve, daemon=True)
-        self.thread.start()
 
-    def serve(self) -> None:
-        """Until the socket is closed."""
-        while True:
-            try:
-                connection, _ = self.socket.accept()
-            except OSError:
-                return
-            with connection, contextlib.suppress(OSError):
-                connection.settimeout(5)
-                connection.recv(65536)
-                connection.sendall(self.answer)
-            self.count += 1
+def flip_a_byte_of_the_log(cache: str) -> int:
+    """Of a record in the middle of kml.0, where the log begins; its offset. The blocks are of 4096 bytes."""
+    log = Log.of_cache(f"{cache}/.intermezzo/rootset")
+    record = next(record for record in log.records() if record.offset > SEGMENT_LEAST // 2)
+    with open(f"{cache}/.intermezzo/rootset/kml.0", "r+b", buffering=0) as segment:
+        at = 4096 + record.offset + record.length // 2
+        byte = os.pread(segment.fileno(), 1, at)
+        os.pwrite(segment.fileno(), bytes([byte[0] ^ 1]), at)
+    return record.offset
 
-    def close(self) -> None:
-        """Stop listening."""
-        self.socket.shutdown(socket.SHUT_RDWR)
-        self.socket.close()
-        self.thread.join()
+
+@intermezzo_only
+def test_altered_log(disk: str, second_disk: str) -> None:
+    """A daemon whose log has another byte than the kernel wrote says which file, where and what, and shares
+    nothing, be it server or client; the tree can be used."""
+    loopback_up()
+    for one in (disk, second_disk):
+        make_ext4(one, "-b", "4096")
+    with mounted(disk, OPTIONS) as root:
+        Path(root, "f").write_bytes(b"kept")
+        # The newest segment, where the log ends, is another one then.
+        while info(root).end_recno < 1000:
+            os.mkdir(f"{root}/{'n' * 200}")
+            os.rmdir(f"{root}/{'n' * 200}")
+    with mounted(disk, fstype="ext4") as cache:
+        offset = flip_a_byte_of_the_log(cache)
+    words = f"/.intermezzo/rootset/kml at offset {offset}: ", "checksum"
+    with mounted(disk, OPTIONS) as altered, mounted(second_disk, OPTIONS) as other:
+        before = info(other).end_recno
+        with Intersync(altered) as server, Intersync(other, server="127.0.0.1") as client:
+            server.await_word("checksum")
+            said(lines_with(server, "checksum")[0], altered, *words)
+            client.await_word("trying again")
+            equal(client.stop(), 0, "exit code")
+            equal(server.stop(), 0, "exit code")
+        with Intersync(other) as server, Intersync(altered, server="127.0.0.1") as client:
+            client.await_word("trying again")
+            said(lines_with(client, "trying again")[0], altered, *words)
+            equal([client.stop(), server.stop()], [0, 0], "exit codes")
+        equal((sorted(set(os.listdir(other)) - {"lost+found"}), info(other).end_recno), ([], before),
+              "names and records of the other side")
+        equal(Path(altered, "f").read_bytes(), b"kept", "a file of the altered side")
+        Path(altered, "new").write_bytes(b"new")
 
 
 def answers() -> Iterator[tuple[str, bytes, str]]:
-    """What servers say that are none, and what of that the client says."""
+    """What servers say that are none, and how the client's reason is known (a regular expression)."""
     head = b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n"
-    yield "no HTTP", b"\x00\xff" * 500, "127.0.0.1"
-    yield "nothing", b"", "127.0.0.1"
+    yield "no HTTP", b"\x00\xff" * 500, "HTTP/0.9"
+    yield "nothing", b"", "Empty reply"
     yield "no frames", head + b"Content-Length: 100\r\n\r\n" + b"x" * 100, "the server's answer is none"
-    yield "cut off", head + b"Content-Length: 100\r\n\r\nIZOF", "127.0.0.1"
+    yield "cut off", head + b"Content-Length: 100\r\n\r\nIZOF", " 96 bytes "
     yield "empty", head + b"Content-Length: 0\r\n\r\n", "cut off"
     yield "an error", b"HTTP/1.1 500 Oops\r\nContent-Length: 3\r\n\r\nbad", "status 500"
     yield "a page", b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n", "302"
-    yield "a head without end", b"HTTP/1.1 200 OK\r\n" + b"X: " + b"y" * 200000, "127.0.0.1"
+    yield "a head without end", head + b"X: y\r\n" * 50000, "the head of the answer has no end"
+    # As curl says it, and as newer ones do.
+    yield "a line without end", head + b"X: " + b"y" * 200000, "Out of memory|larger than allowed"
 
 
 @intermezzo_only
@@ -166,35 +280,42 @@ def test_servers_that_are_none(disk: str) -> None:
             fake = FakeServer(answer)
             with Intersync(root, server="127.0.0.1") as client:
                 client.await_word("trying again")
-                said(client.said(), words)
+                line = lines_with(client, "trying again")[0]
+                equal(bool(re.search(words, line)), True, f"{what}: {line}")
                 equal(client.stop(), 0, f"{what}: exit code")
             fake.close()
         equal(sorted(set(os.listdir(root)) - {"lost+found"}), ["f"], "names")
 
 
+KINDS = ("hello", "pull", "list", "describe", "fetch", "push")
+
+
 def requests() -> Iterator[tuple[bytes, bytes]]:
     """What clients say that are none, and how the answer begins."""
-    def post(path: bytes, body: bytes) -> bytes:
-        return (b"POST " + path + b" HTTP/1.1\r\nHost: x\r\nContent-Length: "
-                + str(len(body)).encode() + b"\r\n\r\n" + body)
+    def post(path: str, body: bytes) -> bytes:
+        return f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
     yield b"\x16\x03\x01 no HTTP\r\n\r\n", b""
     yield b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"HTTP/1.1 400"
     yield b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n", b"HTTP/1.1 404"
     yield b"GET /izo/v1/rootset/hello HTTP/1.1\r\nHost: x\r\n\r\n", b"HTTP/1.1 404"
-    yield post(b"/izo/v1/other/hello", b""), b"HTTP/1.1 404"
-    yield post(b"/izo/v1/rootset/nothing", b""), b"HTTP/1.1 404"
-    for kind in (b"hello", b"pull", b"list", b"fetch", b"push"):
-        yield post(b"/izo/v1/rootset/" + kind, b""), b"HTTP/1.1 400"
-        yield post(b"/izo/v1/rootset/" + kind, os.urandom(3000)), b"HTTP/1.1 400"
-    yield post(b"/izo/v1/rootset/upload", b"x"), b"HTTP/1.1 400"
-    yield post(b"/izo/v1/rootset/upload?client=x&number=1&offset=0", b"x"), b"HTTP/1.1 400"
-    yield post(b"/izo/v1/rootset/../../etc/passwd", b""), b"HTTP/1.1 400"
-    yield post(b"/" + b"a" * 5000, b""), b"HTTP/1.1 4"
+    yield post("/izo/v1/other/hello", b""), b"HTTP/1.1 404"
+    yield post("/izo/v1/rootset/nothing", b""), b"HTTP/1.1 404"
+    for kind in KINDS:
+        yield post(f"/izo/v1/rootset/{kind}", b""), b"HTTP/1.1 400"
+        yield post(f"/izo/v1/rootset/{kind}", os.urandom(3000)), b"HTTP/1.1 400"
+    right = {"client": "01234567-89ab-4cde-8f01-23456789abcd", "number": "1", "version": "1", "offset": "0"}
+    for key, wrong in itertools.product(right, (None, "", "x", "-1", "99999999999999999999")):
+        query = {**right, key: wrong}
+        words = "&".join(f"{name}={value}" for name, value in query.items() if value is not None)
+        yield post(f"/izo/v1/rootset/upload?{words}", b"x"), b"HTTP/1.1 400"
+    yield post("/izo/v1/rootset/upload", b"x"), b"HTTP/1.1 400"
+    yield post("/izo/v1/rootset/../../etc/passwd", b""), b"HTTP/1.1 400"
+    yield post("/" + "a" * 5000, b""), b"HTTP/1.1 4"
 
 
 @intermezzo_only
 def test_clients_that_are_none(disk: str, second_disk: str) -> None:
-    """A server answers garbage with an error, changes nothing, and serves the others."""
+    """A server answers garbage with an error, says who sent what, changes nothing, and serves the others."""
     loopback_up()
     for one in (disk, second_disk):
         make_ext4(one)
@@ -207,6 +328,9 @@ def test_clients_that_are_none(disk: str, second_disk: str) -> None:
                 got = connection.recv(100)
             equal(got[:len(answer)], answer, f"answer to {request[:60]!r}")
         equal(info(root).end_recno, before, "number of the newest record")
+        for kind, why in itertools.product(KINDS, ("it is cut off", "offset 0: no frame begins here")):
+            equal(len(lines_with(server, f"127.0.0.1 sent what is no {kind}: {why}")), 1,
+                  f"{kind}, {why}: lines of {server.said()}")
         with Intersync(other, server="127.0.0.1") as client:
             Path(other, "f").write_bytes(b"served")
             converge(root, other, server, client)
