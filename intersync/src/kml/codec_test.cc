@@ -117,12 +117,33 @@ TEST(Codec, Fillers) {
     const Buffer bytes = encode(filler);
     ASSERT_EQ(bytes.size(), length);
     EXPECT_EQ(decode(bytes), Decoded(filler));
-    for (std::size_t count = 0; count < length; count += 7) {
-      EXPECT_TRUE(std::holds_alternative<NeedMore>(decode(first(bytes, count))));
+    for (std::size_t count = 0; count < length; count++) {
+      ASSERT_TRUE(std::holds_alternative<NeedMore>(decode(first(bytes, count)))) << count;
     }
   }
   for (const std::uint32_t length : {0U, 32U, 44U, (128U << 10) + 8}) {
     EXPECT_THROW(encode(Filler{.length = length}), std::length_error) << length;
+  }
+}
+
+TEST(Codec, OfAFillerHeadAndTailCountOnly) {
+  for (const std::uint32_t length : {IZO_KML_FILLER_MIN + 0U, 48U, 4096U, 65536U}) {
+    const Filler filler{.length = length, .offset = 1234567, .epoch = 89};
+    Buffer bytes = encode(filler);
+    for (std::size_t at = 0; at < length; at++) {
+      const bool counts = at < IZO_KML_FILLER_HEAD || at >= length - sizeof(izo_kml_tail);
+      for (const int flip : {0x01, 0x80, 0xff}) {
+        bytes[at] ^= static_cast<std::byte>(flip);
+        const Decoded decoded = decode(bytes);
+        ASSERT_FALSE(std::holds_alternative<Record>(decoded)) << at;
+        if (counts) {
+          ASSERT_FALSE(std::holds_alternative<Filler>(decoded)) << at << " of " << length;
+        } else {
+          ASSERT_EQ(decoded, Decoded(filler)) << at << " of " << length;
+        }
+        bytes[at] ^= static_cast<std::byte>(flip);
+      }
+    }
   }
 }
 

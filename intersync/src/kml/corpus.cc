@@ -185,7 +185,7 @@ void add_good(std::vector<CorpusFile>& out) {
         r.length = static_cast<std::uint32_t>(encode(r).size()) + 32;
         r.offset = kBlock - r.length;
       }));
-  for (const std::uint32_t length : {std::uint32_t{IZO_KML_FILLER_MIN}, kBlock}) {
+  for (const std::uint32_t length : {std::uint32_t{IZO_KML_FILLER_MIN}, 64U, kBlock}) {
     out.push_back({"good/filler-" + std::to_string(length),
                    encode(Filler{.length = length, .offset = 4096, .epoch = kEpoch}), "filler"});
   }
