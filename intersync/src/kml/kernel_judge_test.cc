@@ -4,7 +4,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "kml/corpus.h"
 #include "kml/sample_records.h"
@@ -40,6 +42,41 @@ TEST(KernelJudge, EncodesSamplesAlike) {
     const Buffer bytes = encode(samples.make());
     ASSERT_EQ(kernel_encode(bytes), bytes) << i;
   }
+}
+
+/// Where a log ends, as izo_log_find_tail() in kmod/kml.c goes through it: records, and the offset.
+std::pair<std::uint64_t, std::size_t> kernel_end(const Buffer& log, const Header& header) {
+  std::uint64_t recno = header.first_recno;
+  std::size_t at = header.first;
+  for (;;) {
+    const Bytes rest = Bytes(log).subspan(at);
+    const std::string verdict = kernel_verdict(rest);
+    izo_kml_head head{};
+    std::memcpy(&head, rest.data(), std::min(rest.size(), sizeof(head)));
+    if ((verdict != "record" && verdict != "filler") || little(head.offset) != at ||
+        little(head.epoch) != header.epoch ||
+        (verdict == "record" && little(head.recno) != recno)) {
+      return {recno - header.first_recno, at};
+    }
+    recno += verdict == "record" ? 1 : 0;
+    at += little(head.len);
+  }
+}
+
+TEST(KernelJudge, CrashedLogsEndWhereTheManifestSays) {
+  int logs = 0;
+  for (const CorpusFile& file : make_corpus()) {
+    const DecodedHeader header = decode_header(file.bytes);
+    if (!file.name.starts_with("crash/") || !std::holds_alternative<Header>(header)) {
+      continue;
+    }
+    const auto [records, offset] = kernel_end(file.bytes, std::get<Header>(header));
+    const std::string end =
+        std::to_string(records) + " records, offset " + std::to_string(offset) + ": ";
+    EXPECT_TRUE(file.verdict.starts_with(end)) << file.name << ": " << end << file.verdict;
+    logs++;
+  }
+  EXPECT_EQ(logs, 10);
 }
 
 /// Makes the frame right again, so that what is inside is looked at.
