@@ -46,6 +46,7 @@ int print(const Said& said) {
 
 std::variant<std::vector<std::string>, Said> parse(const Command& command, int argc, char** argv) {
   std::vector<option> options;
+  options.reserve(command.options.size() + 3);
   for (const CommandOption& each : command.options) {
     options.push_back({each.name.c_str(), each.has_value ? required_argument : no_argument, nullptr,
                        kFirst + static_cast<int>(options.size())});
