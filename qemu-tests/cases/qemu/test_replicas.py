@@ -59,6 +59,13 @@ def test_intersync_is_started_once_by_systemd_and_clears_no_filter(outcome: Outc
 
 
 @boots(TWO_ROOTS)
+def test_the_unit_has_its_options_from_etc_default_and_reloads(outcome: Outcome) -> None:
+    outcome.require("client: its options are those of /etc/default/intersync")
+    outcome.require("server: a reload begins a new log")
+    outcome.require("server: intersync runs after a reload")
+
+
+@boots(TWO_ROOTS)
 def test_changes_come_to_the_other_side(outcome: Outcome) -> None:
     outcome.require("client: a change of the server is here")
     outcome.require("client: with its attribute, its access list and its capability")
@@ -84,6 +91,7 @@ def test_of_a_conflict_the_servers_version_has_the_name_and_a_copy_is_kept(outco
     outcome.require("server: the version of the server has the name")
     outcome.require("client: the version of the server has come")
     _require_of_both(outcome, "the loser of the conflict is here")
+    outcome.require("server: izoctl lists the conflict")
 
 
 @boots(TWO_ROOTS)

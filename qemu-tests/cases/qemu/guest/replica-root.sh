@@ -44,13 +44,17 @@ nobody_is_connected() { [ -z "$(ss -Htn state established '( sport = :7733 )')" 
 daemon_is_frozen() {
     grep -q '^State:.T' "/proc/$(systemctl show --property=MainPID --value intersync@-.service)/status"
 }
+daemon_has_options() {
+    tr '\0' ' ' < "/proc/$(systemctl show --property=MainPID --value intersync@-.service)/cmdline" |
+        grep -qF -- " $OPTIONS /"
+}
 server_is_out_of_reach() { ! timeout 3 bash -c ': < /dev/tcp/10.7.7.1/7733'; }
 
 # find(1) on all that is shared but the manifests' own sums; the arguments say what to do with it.
 shared() {
     find . -xdev \( -path ./dev -o -path ./proc -o -path ./sys -o -path ./tmp -o -path ./run -o -path ./lost+found \
-        -o -path ./etc/fstab -o -path ./etc/machine-id -o -path ./var/cache -o -path './var/intermezzo-*' \
-        -o -path ./var/log -o -path ./var/tmp -o -path ./var/lib/systemd/random-seed \
+        -o -path './etc/default/intersync*' -o -path ./etc/fstab -o -path ./etc/machine-id -o -path ./var/cache \
+        -o -path './var/intermezzo-*' -o -path ./var/log -o -path ./var/tmp -o -path ./var/lib/systemd/random-seed \
         -o -path './var/lib/izo-manifest-*' \) -prune -o "$@"
 }
 
@@ -90,7 +94,8 @@ has_all_that_was_safe() {
 # contents when both are off.
 manifest() {
     cd / || return 1
-    shared \( \( -path . -o -path ./etc -o -path ./var -o -path ./var/lib/systemd \) -printf '%P %y %m %U:%G\n' \
+    shared \( \( -path . -o -path ./etc -o -path ./etc/default -o -path ./var -o -path ./var/lib/systemd \) \
+        -printf '%P %y %m %U:%G\n' \
         -o -type d -printf '%P %y %m %U:%G %T@\n' -o -printf '%P %y %m %U:%G %n %s %T@ %l\n' \) | LC_ALL=C sort
     shared -print0 | LC_ALL=C sort -z | xargs -0 getfattr -h -d -m - -e hex
     shared -type f -newermt '2025-01-02' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum
@@ -104,12 +109,16 @@ same_as_the_other() {
     has_text "/var/lib/izo-manifest-$OTHER" "$mine"
 }
 
-# Nothing that the daemon says of itself, with all that it can say, or does, is a change. The ten seconds are not a
-# wait for something: nothing must happen in them.
-is_idle() {
+# Nothing that the daemon says of itself, with all that it can say, or does, is a change. The seconds are not a wait
+# for something: nothing must happen in them.
+no_record_in() {
     before=$(stat -c %s /.intermezzo/rootset/kml)
-    sleep 10
+    sleep "$1"
     [ "$(stat -c %s /.intermezzo/rootset/kml)" = "$before" ]
+}
+root_is_idle() {
+    await "$LIMIT" 'nothing is on its way' no_record_in 3
+    izo_check 'no record in 10 s of an idle root with -debug 31' no_record_in 10
 }
 
 server() {
@@ -117,7 +126,11 @@ server() {
     printf 'from the server\n' > /srv/from-server
     give_attributes /srv/from-server
     await "$LIMIT" 'a change of the client is here' has_text /srv/from-client 'from the client'
+    mv /var/log/intersync/intermezzo-0.log /var/log/intersync/older.log
+    systemctl reload intersync@-.service
     : > /srv/seen
+    await "$LIMIT" 'a reload begins a new log' test -s /var/log/intersync/intermezzo-0.log
+    izo_same 'intersync runs after a reload' active "$(systemctl is-active intersync@-.service)"
     await "$LIMIT" 'the daemon of the client has stopped' nobody_is_connected
     printf 'the server\n' > /srv/both
     ip link set "$IZO_CARD" down
@@ -132,7 +145,7 @@ server() {
     await "$LIMIT" 'both are the same' same_as_the_other
     printf 'yes\n' > /var/lib/izo-manifest-seen-server
     await "$LIMIT" 'the client has seen that' has_text /var/lib/izo-manifest-seen-client 'yes'
-    await "$LIMIT" 'no record in 10 s of an idle root with -debug 31' is_idle
+    root_is_idle
 }
 
 client_first() {
@@ -151,7 +164,9 @@ client_first() {
     printf 'meanwhile\n' > /srv/meanwhile
     izo_same 'the root works without its daemon' 'meanwhile' "$(cat /srv/meanwhile)"
     await "$LIMIT" 'the link is cut' server_is_out_of_reach
+    sed -i '/^OPTIONS=/d' /run/izo-role
     systemctl start intersync@-.service
+    izo_check 'its options are those of /etc/default/intersync' daemon_has_options
     await "$LIMIT" 'the version of the server has come' has_text /srv/both 'the server'
     await "$LIMIT" 'the loser of the conflict is here' has_conflict_copy
     izo_ok 'writes until its power is cut'
@@ -167,7 +182,7 @@ client_again() {
     await "$LIMIT" 'both are the same' same_as_the_other
     await "$LIMIT" 'the server says so too' has_text /var/lib/izo-manifest-seen-server 'yes'
     printf 'yes\n' > /var/lib/izo-manifest-seen-client
-    await "$LIMIT" 'no record in 10 s of an idle root with -debug 31' is_idle
+    root_is_idle
     await "$LIMIT" 'the server has gone' server_is_out_of_reach
 }
 
@@ -175,6 +190,8 @@ main() {
     await "$LIMIT" 'the card has its address' test -s /run/izo-role
     # shellcheck source=/dev/null
     . /run/izo-role
+    # As docs/quickstart.md has it: for when /run/izo-role says nothing of it any more.
+    printf 'OPTIONS="%s"\n' "$OPTIONS" > /etc/default/intersync
     : > "/var/lib/izo-manifest-$ROLE"
     : > "/var/lib/izo-manifest-seen-$ROLE"
     izo_same 'the system is running' running "$(systemctl is-system-running --wait)"
