@@ -6,9 +6,9 @@
 
 TYPE=${IZO_TYPE:?the host says which type the disks are mounted as}
 SECONDS_LONG=${IZO_SECONDS:?the host says how long}
+FULL_SECONDS=${IZO_FULL_SECONDS:?and how long without space}
 SEED=${IZO_SEED:?the host says which storm}
 PROCESSES=16
-FULL_SECONDS=6
 
 # Memory beyond this calls the OOM killer, whose report looks like a kernel in trouble.
 KEPT_FREE_MB=40
@@ -22,8 +22,10 @@ freeze_once() {
 
 hog_memory_once() {
     mb=$(awk '/^MemAvailable:/ { print int($2 / 1024) }' /proc/meminfo)
-    [ "$mb" -le "$KEPT_FREE_MB" ] ||
-        dd if=/dev/zero of=/tmp/hog/block bs=1M count=$((mb - KEPT_FREE_MB)) 2> /dev/null
+    if [ "$mb" -gt "$KEPT_FREE_MB" ] &&
+        dd if=/dev/zero of=/tmp/hog/block bs=1M count=$((mb - KEPT_FREE_MB)) 2> /dev/null; then
+        hogs=$((hogs + 1))
+    fi
     usleep 200000
     rm -f /tmp/hog/block
     usleep 100000
@@ -37,7 +39,7 @@ evict_once() {
 # One after the other: reclaim that evicts a nameless inode of a frozen ext4 waits for the thaw, and holds s_umount,
 # which the thaw needs. Plain ext4 hangs for good likewise.
 freeze_or_reclaim_while() {
-    freezes=0
+    freezes=0 hogs=0
     mkdir /tmp/hog
     mount -t tmpfs -o size=100% hog /tmp/hog
     while kill -0 "$1" 2> /dev/null; do
@@ -50,6 +52,7 @@ freeze_or_reclaim_while() {
     done
     umount /tmp/hog
     printf '%s\n' "$freezes" > /tmp/freezes
+    printf '%s\n' "$hogs" > /tmp/hogs
 }
 
 evict_while() {
@@ -92,6 +95,7 @@ main() {
     show_blocked_late &
     storm disturbed /dev/vda "$SECONDS_LONG" freeze_or_reclaim_while --kill
     izo_fact 'freezes' "$(cat /tmp/freezes)"
+    izo_fact 'hogs' "$(cat /tmp/hogs)"
     storm full /dev/vdb "$FULL_SECONDS" evict_while --no-space --fill
     storm no-inodes /dev/vdc "$FULL_SECONDS" evict_while --no-space
     if [ -e /proc/lockdep_stats ]; then
