@@ -120,9 +120,9 @@ class Recording:
         number = bisect_left(self._flushes, point)
         return self._flushes[number - 1] + 1 if number else 0
 
-    def cuts(self, first: int, count: int, seed: int) -> list[Cut]:
+    def cuts(self, first: int, count: int, seed: int, before: int | None = None) -> list[Cut]:
         """So many different points from `first` on, in order, with the kinds of survivors in turn."""
-        points = range(first, len(self.entries) + 1)
+        points = range(first, before or len(self.entries) + 1)
         chosen = sorted(random.Random(seed).sample(points, min(count, len(points))))
         kinds = itertools.cycle(Survivors)
         return [Cut(point, kind, seed * 1_000_003 + point) for point, kind in zip(chosen, kinds)]

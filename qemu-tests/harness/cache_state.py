@@ -19,7 +19,7 @@ import tempfile
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, Iterator, Sequence, TypeVar
+from typing import Callable, Iterator, NamedTuple, Sequence, TypeVar
 
 from guest import kml, replay
 from harness import artifacts, debian
@@ -32,6 +32,13 @@ CLONE_NEWNS = 0x00020000
 RECORDS_REMEMBERED = 1 << 17
 
 Answer = TypeVar("Answer")
+
+
+class Body(NamedTuple):
+    """The contents of a file that no one is changing."""
+
+    closed: int  # the record that says so
+    content: str
 
 
 @dataclass
@@ -47,6 +54,8 @@ class Finding:
     bytes: dict[str, int] = field(default_factory=dict)
     listed: int = 0
     overflow: bool = False
+    logged: bool = False
+    bodies: dict[kml.Fid, Body] = field(default_factory=dict)
 
     @property
     def sound(self) -> bool:
@@ -58,10 +67,12 @@ class Finding:
 
 @dataclass(frozen=True)
 class Baseline:
-    """The tree before the first record, and the places in it of class local."""
+    """The tree before the first record, the places in it of class local, and directories that had no other
+    change than of such places, whose times then differ from what the log says."""
 
     tree: replay.Tree
     local: tuple[str, ...] = ()
+    touched: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, image: Path, local: tuple[str, ...] = ()) -> Baseline:
@@ -205,16 +216,37 @@ def _examine_and_remove(image: Path, baseline: Baseline, cut: Cut) -> Finding:
         image.unlink()
 
 
+def _log_in(folder: Path) -> kml.Log:
+    """The power may have been cut before the kernel had begun one: then no change is recorded, nor made."""
+    control = folder / "kml"
+    if control.exists() and any(control.read_bytes()):
+        return kml.Log.of_cache(str(folder))
+    return kml.Log(epoch=0, self_index=1, first=0, first_recno=1, data=b"")
+
+
 def _compare(tree: Path, baseline: Baseline, found: Finding) -> None:
     if artifacts.root_type() == "ext4":
         return
-    folder = tree / ".intermezzo" / FILESET
+    model, closes = replay.Model(baseline.tree), dict[kml.Fid, int]()
     try:
-        log = kml.Log.of_cache(str(folder))
+        log = _log_in(tree / ".intermezzo" / FILESET)
+        found.logged = bool(log.epoch)
         found.listed, found.overflow = len(log.listed), log.overflow
-        model = replay.check(baseline.tree, log, str(tree), baseline.local)
+        for record in log.records():
+            model.apply(record)
+            if record.op == "close":
+                closes[record.object] = record.recno
         found.records, found.counts, found.bytes = model.records, model.counts, model.bytes
+        real = replay.snapshot(str(tree), log.self_index, baseline.local)
+        touched = (replay.fid_of(os.fsencode(tree / path), log.self_index) for path in baseline.touched)
+        differences = model.differences(real, {*log.listed, *touched})
+        if differences:
+            raise replay.Diverged(f"{len(differences)} differences after {model.records} records: "
+                                  + "; ".join(differences[:8]))
     except replay.Diverged as error:
         found.wrong = str(error)
     except (kml.Corrupt, OSError, ValueError, struct.error) as error:
         found.unusable = f"no log: {type(error).__name__}: {error}"
+    else:
+        found.bodies = {fid: Body(recno, node.content) for fid, recno in closes.items()
+                        if fid not in log.listed and (node := real.get(fid)) and node.content}

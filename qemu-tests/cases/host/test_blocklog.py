@@ -132,6 +132,7 @@ def test_discards_and_marks_are_not_counted_as_written(tmp_path: Path) -> None:
 
 def test_cuts_lie_between_the_first_point_and_the_end(recording: Recording) -> None:
     assert [cut.point for cut in recording.cuts(4, 50, 1)] == [4, 5, 6]
+    assert [cut.point for cut in recording.cuts(1, 50, 1, before=4)] == [1, 2, 3]
     assert {cut.survivors for cut in recording.cuts(4, 50, 1)} == set(Survivors)
 
 
