@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 from pathlib import Path
 from typing import Iterator
 
@@ -68,14 +69,50 @@ def test_both_write_while_the_link_is_cut(disk: str, second_disk: str) -> None:
         for turn, silently in enumerate((False, True, False, True)):
             both.link.cut(silently)
             passed = both.link.passed
+            start = time.monotonic()
             for number, root in enumerate(both.roots):
                 User(root, 10 * turn + number).run(150)
                 Path(root, f"{turn}-of-{number}").write_bytes(os.urandom(3000))
+            # The daemons' patience with a silent link is longer.
+            took = time.monotonic() - start
+            equal(took < 20, True, f"nobody waited: {took} s")
             equal([Path(root, f"{turn}-of-{1 - number}").exists() for number, root in enumerate(both.roots)],
                   [False, False], "came through a cut link")
             equal(both.link.passed, passed, "bytes that passed a cut link")
             both.link.mend()
             both.converge()
+
+
+def is_quiet(link: Link) -> bool:
+    """Nothing passes for a second."""
+    passed = link.passed
+    threading.Event().wait(1)
+    return link.passed == passed
+
+
+@intermezzo_only
+def test_little_passes_the_link(disk: str, second_disk: str) -> None:
+    """Bodies are compressed, many small ones come in few requests, and without news nothing passes."""
+    with linked(disk, second_disk) as both:
+        # What a client uploads in pieces, from 2 MiB on, is sent as it is.
+        for source, target, size in zip(both.roots, both.roots[::-1], (5_000_000, 1_900_000)):
+            passed = both.link.passed
+            Path(source, f"zeros-{size}").write_bytes(bytes(size))
+            wait_until(lambda: size_of(Path(target, f"zeros-{size}")) == size, "the zeros come", 60)
+            equal(both.link.passed - passed < size // 10, True, f"{both.link.passed - passed} bytes passed")
+        for side, (source, target) in zip("ab", (both.roots, both.roots[::-1])):
+            both.link.cut()
+            for number in range(300):
+                Path(source, f"{side}-{number}").write_bytes(os.urandom(100))
+            requests = both.link.requests
+            both.link.mend()
+            wait_until(lambda: size_of(Path(target, f"{side}-299")) == 100, "the last one comes", 60)
+            equal(both.link.requests - requests < 20, True, f"{both.link.requests - requests} requests")
+        both.converge()
+        wait_until(lambda: is_quiet(both.link), "nothing passes", 60)
+        passed = both.link.passed
+        threading.Event().wait(3)
+        equal(both.link.passed - passed < 1024, True, f"{both.link.passed - passed} bytes passed in 3 s")
 
 
 @intermezzo_only
