@@ -106,14 +106,14 @@ def fill(path: str, block: int = 1 << 16) -> int:
         os.close(fd)
 
 
-def copy_as_after_a_crash(device: str, target: str) -> str:
-    """What the medium of a mounted disk has, on another disk of its size; returns that. Nothing else may
-    happen meanwhile: mount with a long commit=."""
+def copy_as_after_a_crash(device: str, target: str, size: int | None = None) -> str:
+    """What the medium of a mounted disk has, or so many bytes of it, on another disk of its size; returns
+    that. Nothing else may happen meanwhile: mount with a long commit=."""
     block = mmap.mmap(-1, 1 << 20)
     source = os.open(device, os.O_RDONLY | os.O_DIRECT)
     try:
         with open(target, "r+b", buffering=0) as copy:
-            while count := os.readv(source, [block]):
+            while (size is None or copy.tell() < size) and (count := os.readv(source, [block])):
                 copy.write(block[:count])
             os.fsync(copy.fileno())
     finally:

@@ -157,7 +157,7 @@ def test_both_lose_their_power(disk: str, second_disk: str, third_disk: str) -> 
     though nobody asked for a commit; trees agree with positions, and go on from there (I2)."""
     loopback_up()
     for one in (disk, second_disk):
-        make_ext4(one, "-b", "4096")
+        make_ext4(one, "-b", "4096", size="32M")
     options = f"{OPTIONS},commit=300"
     with mounted(second_disk, options) as client_root:
         with mounted(disk, options) as root:
@@ -172,8 +172,8 @@ def test_both_lose_their_power(disk: str, second_disk: str, third_disk: str) -> 
                 everything = texts_in(root)
                 client.kill()
                 server.kill()
-            copy_as_after_a_crash(disk, third_disk)
-        copy_as_after_a_crash(second_disk, disk)
+            copy_as_after_a_crash(disk, third_disk, 32 << 20)
+        copy_as_after_a_crash(second_disk, disk, 32 << 20)
         client_end = info(client_root).end_recno
     with mounted(third_disk, options) as root, mounted(disk, options) as client_root:
         log = Log.of_mount(root)
