@@ -62,9 +62,9 @@ def test_blocks_of_the_log_stay_where_they_are(disk: str) -> None:
         change_a_bit_of_everything(root, 0)
         touch_until_it_grows(f"{root}/0", root)
         trim_log_and_disk(root)
-        for number in range(6000):
+        for number in range(9000):
             os.utime(f"{root}/0", ns=(number, number))
-            if number % 2000 == 1999:
+            if number % 3000 == 2999:
                 trim_log_and_disk(root)
         equal(Log.of_mount(root).first > info(root).capacity, True, "the first segments are used again")
         fill_up(root)
