@@ -717,15 +717,19 @@ int izo_log_find_tail(struct izo_log *log)
 
 	if (!buf)
 		return -ENOMEM;
+	log->recent_from = pos;
 	for (;;) {
 		struct izo_kml_head *h = buf;
 
 		len = izo_log_next(log, buf, pos, recno);
 		if (len <= 0)
 			break;
-		if (le16_to_cpu(h->op) != IZO_KML_FILLER)
-			recno++;
 		pos += len;
+		if (le16_to_cpu(h->op) != IZO_KML_FILLER) {
+			recno++;
+			/* who has read so far has read all, whatever filler follows */
+			log->recent_from = pos;
+		}
 	}
 	kvfree(buf);
 	if (len < 0)

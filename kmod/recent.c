@@ -45,8 +45,6 @@ static u64 izo_ino(const struct inode *inode)
 int izo_recent_init(struct izo_log *log)
 {
 	log->recent = kvcalloc(IZO_RECENT_MAX, sizeof(*log->recent), GFP_KERNEL);
-	/* what was there before the mount has not been noted */
-	log->recent_from = log->tail;
 	return log->recent ? 0 : -ENOMEM;
 }
 
