@@ -1,15 +1,57 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Two small guests on a private network, BusyBox and intersync, with replicas of one fileset on /mnt."""
+"""Two small guests on a private network, BusyBox and intersync, with replicas of one fileset."""
 
 from __future__ import annotations
 
+import threading
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Mapping
+from typing import Mapping, Sequence
 
-from harness import artifacts, guest_script, replicas, tiny
-from harness.qemu import Machine
+from harness import artifacts, guest_script, replicas, tiny, verdict
+from harness.qemu import Disk, Guest, Machine, Run
 
 MEMORY_MB = 256
+
+
+@dataclass
+class Half:
+    """What one of the two is given: disks, and what its script finds in variables."""
+
+    disks: Sequence[Path] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Ended:
+    """What became of it."""
+
+    run: Run
+    verdict: verdict.Verdict
+
+
+def run_pair(folder: Path, script: str, halves: Mapping[str, Half], *, limit: float,
+             programs: Mapping[str, Path], memory_mb: int = MEMORY_MB) -> dict[str, Ended]:
+    """Both, by role, side by side until both have powered off; each has a folder of its own in `folder`."""
+    ended: dict[str, Ended] = {}
+
+    def boot(role: str, half: Half) -> None:
+        nonce = verdict.new_nonce()
+        made = machine(folder / role, role, nonce, script, limit=limit, programs=programs, **half.variables)
+        made.memory_mb = memory_mb
+        made.disks = [Disk(path) for path in half.disks]
+        run = Guest(made, folder / role, role).run()
+        judged = verdict.judge(run.channel, run.console, nonce)
+        judged.problems = run.trouble + judged.problems
+        ended[role] = Ended(run, judged)
+    threads = [threading.Thread(target=boot, args=each) for each in halves.items()]
+    for role in halves:
+        (folder / role).mkdir(parents=True, exist_ok=True)
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return ended
 
 
 def machine(directory: Path, role: str, nonce: str, script: str, *, limit: float,

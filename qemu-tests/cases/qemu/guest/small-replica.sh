@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
-# For the scripts of small guests whose /mnt are replicas of one fileset; IZO_ROLE says which this is.
+# For the scripts of small guests that have replicas of one fileset, on /mnt unless IZO_TREE says where; IZO_ROLE
+# says which this is.
 # shellcheck shell=sh
 
 ROLE=${IZO_ROLE:?the host says whether this is server or client}
 OTHER=${IZO_OTHER:?and which the other one is}
-SAID=/mnt/said
+TREE=${IZO_TREE:-/mnt}
+SAID=$TREE/said
 DAEMON=
 
 # What comes after a failure would wait in vain for the other side, which waits for this one.
@@ -46,9 +48,9 @@ network_up() {
 start_intersync() {
     mkdir -p /var
     if [ "$ROLE" = server ]; then
-        intersync --plain-http -debug 17 --log=none /mnt > /tmp/intersync.log 2>&1 &
+        intersync --plain-http -debug 17 --log=none "$TREE" > /tmp/intersync.log 2>&1 &
     else
-        intersync --plain-http -debug 17 --log=none --server=10.7.7.1 /mnt > /tmp/intersync.log 2>&1 &
+        intersync --plain-http -debug 17 --log=none --server=10.7.7.1 "$TREE" > /tmp/intersync.log 2>&1 &
     fi
     DAEMON=$!
     await 30 'intersync is ready' says 'serves fileset\|is a client of'
@@ -64,5 +66,5 @@ stop_intersync() {
     kill "$DAEMON"
     wait "$DAEMON"
     izo_same 'intersync ends well' 0 $?
-    izo_check 'the disk is unmounted' umount /mnt
+    izo_check 'the disk is unmounted' umount "$TREE"
 }

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-2.0
+"""docs/quickstart.md on two hosts, literally: each types its own lines, and a change of each comes across."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from harness import artifacts, small_replicas, verdict
+from harness.schedule import Job, Outcome, boots
+
+pytestmark = pytest.mark.skipif(artifacts.root_type() == "ext4", reason="plain ext4 is not replicated")
+
+PAGE = artifacts.REPO / "docs/quickstart.md"
+HEADING = "Server and client"
+TREES = {"server": "/exports/server", "client": "/imports/server"}
+# What only stands for what a reader has.
+EXAMPLES = {"/dev/sdb1": "/dev/vda", "server-hostname": "10.7.7.1"}
+# This machine's, instead of BusyBox's.
+PROGRAMS = ("mke2fs", "mount")
+DISK_BYTES = 64 << 20
+LIMIT = 240
+
+
+def lines_of(role: str) -> list[str]:
+    """What the page lets this side type: what names its tree, or the server's disk."""
+    section = PAGE.read_text(encoding="utf-8").split(f"\n## {HEADING}\n")[1].split("\n## ")[0]
+    typed = re.findall(r"^ {4,}(\S.*)$", section, re.MULTILINE)
+    is_clients = [TREES["client"] in line for line in typed]
+    mine = [line for line, clients in zip(typed, is_clients) if clients == (role == "client")]
+    for example, here in EXAMPLES.items():
+        mine = [line.replace(example, here) for line in mine]
+    return mine
+
+
+@dataclass(frozen=True)
+class TwoHosts(Job):
+    """A server with an empty disk, and a client with a cache in memory."""
+
+    def run(self, directory: Path) -> Outcome:
+        disk = directory / "server.disk"
+        with disk.open("wb") as file:
+            file.truncate(DISK_BYTES)
+        programs = {name: shutil.which(name, path="/usr/sbin:/sbin:/usr/bin:/bin") for name in PROGRAMS}
+        halves = {role: small_replicas.Half([disk] if role == "server" else [],
+                                            {"IZO_LINES": "\n".join(lines_of(role)), "IZO_TREE": tree})
+                  for role, tree in TREES.items()}
+        ended = small_replicas.run_pair(directory, "quickstart.sh", halves, limit=LIMIT,
+                                        programs={name: Path(path or name) for name, path in programs.items()})
+        together = verdict.Verdict(done=True)
+        for role, end in ended.items():
+            together.add(role, end.verdict)
+        return Outcome(self, directory, "\n".join(end.run.console for end in ended.values()), together,
+                       max(end.run.seconds for end in ended.values()))
+
+
+TWO_HOSTS = TwoHosts("quick-start-on-two-hosts", cores=2)
+
+
+@boots(TWO_HOSTS)
+def test_each_line_does_what_the_page_says(outcome: Outcome) -> None:
+    outcome.require_no_trouble()
+    assert not outcome.verdict.failures(), outcome.explain()
+    for role, count in (("server", 5), ("client", 4)):
+        typed = lines_of(role)
+        assert len(typed) == count, typed
+        for line in typed:
+            outcome.require(f"{role}: typed {line}")
+        outcome.require(f"{role}: the server's file is here")
+        outcome.require(f"{role}: the client's directory is here")
