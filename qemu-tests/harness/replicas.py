@@ -33,12 +33,13 @@ LOOK_EVERY = 0.02
 
 
 def _install(image: Path) -> None:
-    """intersync and its unit, started at boot, in an ext4 image that is not mounted."""
+    """intersync, its unit, started at boot, and izoctl, in an ext4 image that is not mounted."""
     unit = artifacts.REPO / "intersync" / "units" / UNIT
     wants = "/etc/systemd/system/multi-user.target.wants"
     commands = []
-    program = artifacts.intersync() / "src/daemon/intersync"
-    for source, target, mode in ((program, "/usr/sbin/intersync", "0100755"),
+    built = artifacts.intersync() / "src"
+    for source, target, mode in ((built / "daemon/intersync", "/usr/sbin/intersync", "0100755"),
+                                 (built / "tools/izoctl", "/usr/sbin/izoctl", "0100755"),
                                  (unit, f"/usr/lib/systemd/system/{UNIT}", "0100644")):
         commands += [f"write {source} {target}", f"set_inode_field {target} mode {mode}",
                      f"set_inode_field {target} uid 0", f"set_inode_field {target} gid 0"]

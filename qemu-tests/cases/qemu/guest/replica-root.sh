@@ -40,6 +40,10 @@ await() {
 
 has_text() { [ "$(cat "$1" 2> /dev/null)" = "$2" ]; }
 has_conflict_copy() { ls /srv/both.conflict-????????; }
+conflict_is_listed() {
+    izo_fact 'izoctl conflicts /' "$(izoctl conflicts /)"
+    izoctl conflicts / | grep -q '/both\.conflict-.* lost .*both'
+}
 nobody_is_connected() { [ -z "$(ss -Htn state established '( sport = :7733 )')" ]; }
 daemon_is_frozen() {
     grep -q '^State:.T' "/proc/$(systemctl show --property=MainPID --value intersync@-.service)/status"
@@ -140,6 +144,7 @@ server() {
     await "$LIMIT" 'what the client wrote meanwhile is here' has_text /srv/meanwhile 'meanwhile'
     await "$LIMIT" 'the loser of the conflict is here' has_conflict_copy
     izo_same 'the version of the server has the name' 'the server' "$(cat /srv/both)"
+    izo_check 'izoctl lists the conflict' conflict_is_listed
     await $((2 * LIMIT)) 'what was safe on the client before its power cut is here' has_all_that_was_safe
     printf 'the end\n' > /srv/the-end
     await "$LIMIT" 'both are the same' same_as_the_other
