@@ -46,9 +46,11 @@ WRITER = Path(__file__).with_name("log_writer.c")
 logged = pytest.mark.skipif(artifacts.root_type() == "ext4", reason="plain ext4 has no log")
 
 
-def _script(disk: str, below: str, mount: str, seed: int) -> str:
+def _script(disk: str, below: str, mount: str, seed: int, top: str) -> str:
+    """`top` is where the disk is mounted, with a slash at its end."""
+    log = "" if artifacts.root_type() == "ext4" else ".intermezzo/rootset/kml"
     return guest_script.text("power-cut.sh", IZO_MOUNT=mount, IZO_DISK=disk, IZO_TREE=f"/{below}",
-                             IZO_SECONDS=str(SECONDS), IZO_SEED=str(seed))
+                             IZO_SECONDS=str(SECONDS), IZO_SEED=str(seed), IZO_COMMIT=f"{top}{log}")
 
 
 def _small_guest(directory: Path, nonce: str, *, seed: int, words: str = "") -> Machine:
@@ -59,14 +61,14 @@ def _small_guest(directory: Path, nonce: str, *, seed: int, words: str = "") -> 
     copy_sparse(image, directory / "before.ext4")
     options = "rw" if artifacts.root_type() == "ext4" else "rw,fileset=rootset,mtp=/mnt"
     mount = f"mount -t {artifacts.root_type()} -o {options} /dev/vda /mnt"
-    machine = tiny.tiny(directory, nonce, _script("vda", "mnt", mount, seed), cores=2, limit=SECONDS * 3 + 60,
+    machine = tiny.tiny(directory, nonce, _script("vda", "mnt", mount, seed, "/mnt/"), cores=2, limit=SECONDS * 3 + 60,
                         words=words, files={"bin/log_writer": writer})
     return recorded(machine, image, directory / "recording.disk")
 
 
 def _debian_guest(directory: Path, nonce: str) -> Machine:
     """Debian, with its root recorded. It is the second disk, after that with the script."""
-    script = _script("vdb", DEBIAN_STORM, "true", seed=1)
+    script = _script("vdb", DEBIAN_STORM, "true", seed=1, top="/")
     machine = debian.debian(directory, nonce, script, device="/dev/vdb")
     root, *others = machine.disks
     words = "defaults" if artifacts.root_type() == "ext4" else debian.FSTAB_WORDS
