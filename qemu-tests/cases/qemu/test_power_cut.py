@@ -61,8 +61,8 @@ def _small_guest(directory: Path, nonce: str, *, seed: int, words: str = "") -> 
     copy_sparse(image, directory / "before.ext4")
     options = "rw" if artifacts.root_type() == "ext4" else "rw,fileset=rootset,mtp=/mnt"
     mount = f"mount -t {artifacts.root_type()} -o {options} /dev/vda /mnt"
-    machine = tiny.tiny(directory, nonce, _script("vda", "mnt", mount, seed, "/mnt/"), cores=2, limit=SECONDS * 3 + 60,
-                        words=words, files={"bin/log_writer": writer})
+    machine = tiny.tiny(directory, nonce, _script("vda", "mnt", mount, seed, "/mnt/"), cores=2,
+                        limit=SECONDS * 3 + 60, words=words, files={"bin/log_writer": writer})
     return recorded(machine, image, directory / "recording.disk")
 
 

@@ -45,12 +45,12 @@ class TwoHosts(Job):
         disk = directory / "server.disk"
         with disk.open("wb") as file:
             file.truncate(DISK_BYTES)
-        programs = {name: shutil.which(name, path="/usr/sbin:/sbin:/usr/bin:/bin") for name in PROGRAMS}
+        programs = {name: Path(shutil.which(name, path="/usr/sbin:/sbin:/usr/bin:/bin") or name)
+                    for name in PROGRAMS}
         halves = {role: small_replicas.Half([disk] if role == "server" else [],
                                             {"IZO_LINES": "\n".join(lines_of(role)), "IZO_TREE": tree})
                   for role, tree in TREES.items()}
-        ended = small_replicas.run_pair(directory, "quickstart.sh", halves, limit=LIMIT,
-                                        programs={name: Path(path or name) for name, path in programs.items()})
+        ended = small_replicas.run_pair(directory, "quickstart.sh", halves, limit=LIMIT, programs=programs)
         together = verdict.Verdict(done=True)
         for role, end in ended.items():
             together.add(role, end.verdict)
