@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import struct
 import subprocess
 from pathlib import Path
 
@@ -206,6 +207,47 @@ def test_other_file_systems(tmp_path, kind, maker):
             f"fileset=NAME,cache_type={kind}, or give --mkfs --force to lose it\n")
     assert run("blkid", "-p", "-s", "TYPE", "-o", "value", path) == f"{kind}\n"
     assert told("--mkfs", "--force", path)["changed"]
+
+
+def test_disk_with_a_partition_table(tmp_path):
+    """It holds no file system itself, but is not empty."""
+    path = tmp_path / "disk"
+    with open(path, "wb") as stream:
+        stream.truncate(64 << 20)
+        stream.seek(446)
+        stream.write(struct.pack("<B3sB3sII", 0x80, bytes(3), 0x83, bytes(3), 2048, 65536))
+        stream.seek(510)
+        stream.write(b"\x55\xaa")
+    before = path.read_bytes()
+    for words in ((path,), ("--mkfs", path)):
+        assert "it holds a partition table (dos), which cannot be a cache; give --" in mkizofs(*words, code=1)
+    assert path.read_bytes() == before
+
+
+def test_disk_that_may_be_two_things(tmp_path):
+    """blkid(8) does not say which: nothing is lost by mistake."""
+    path = tmp_path / "disk"
+    with open(path, "wb") as stream:
+        stream.truncate(64 << 20)
+    run("mke2fs", "-q", "-F", "-t", "ext4", path)
+    with open(path, "r+b") as stream:
+        stream.seek(0x10040)
+        stream.write(b"_BHRfS_M")
+    before = path.read_bytes()
+    said = mkizofs("--mkfs", path, code=1)
+    assert "it cannot be told what it holds (blkid: " in said and "give --mkfs --force" in said
+    assert path.read_bytes() == before
+
+
+def test_folder_that_is_no_filesets(tmp_path):
+    """The kernel takes no such name: no table is made there."""
+    path = tmp_path / "disk"
+    with open(path, "wb") as stream:
+        stream.truncate(64 << 20)
+    run("mke2fs", "-q", "-F", "-t", "ext4", "-I", "256", path)
+    run("debugfs", "-w", "-R", "mkdir .intermezzo", path)
+    run("debugfs", "-w", "-R", "mkdir .intermezzo/.old", path)
+    assert "holds .old, which is no fileset's name; remove it" in mkizofs(path, code=1)
 
 
 def test_what_cannot_be_a_cache(tmp_path):

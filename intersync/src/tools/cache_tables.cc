@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "kernel/upcall.h"
+#include "kml/quoted.h"
 #include "kml/received.h"
 #include "tools/cache_log.h"
 
@@ -198,6 +199,10 @@ Identity mark(Image& image, const std::optional<std::string>& wanted,
   const std::string fileset = wanted                       ? *wanted
                               : found && found->inode != 0 ? found->name
                                                            : kDefaultName;
+  if (!kernel::is_fileset_name(fileset)) {
+    throw Error(".intermezzo holds " + kml::quoted(fileset) +
+                ", which is no fileset's name; remove it, or take another file system");
+  }
   if (found && found->inode != 0 && found->name != fileset) {
     throw Error("it is a cache of the fileset " + found->name +
                 ", and a cache holds one; give --fileset=" + found->name +

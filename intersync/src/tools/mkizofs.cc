@@ -139,6 +139,31 @@ void refuse(const Options& options, const std::string& kind) {
   }
 }
 
+/// What DEVICE holds: a file system's type as blkid has it, words for another thing; empty:
+/// nothing.
+std::string found_on(const std::string& device) {
+  constexpr int kNothing = 2;
+  const Finished probe = run_program({"blkid", "-p", "-o", "export", device});
+  if (probe.code == kNothing) {
+    return {};
+  }
+  if (probe.code != 0) {
+    throw Error(device + ": it cannot be told what it holds (blkid: " + first_line("blkid", probe) +
+                "); give --mkfs --force to lose it");
+  }
+  std::istringstream lines(probe.output);
+  std::string table;
+  for (std::string line; std::getline(lines, line);) {
+    if (line.starts_with("TYPE=")) {
+      return line.substr(line.find('=') + 1);
+    }
+    if (line.starts_with("PTTYPE=")) {
+      table = "a partition table (" + line.substr(line.find('=') + 1) + ")";
+    }
+  }
+  return table;
+}
+
 /// Looks at DEVICE before anything is written; throws for what cannot become a cache.
 void look_at(const Options& options) {
   const std::string& device = options.device;
@@ -151,8 +176,7 @@ void look_at(const Options& options) {
     throw Error(device + ": it is no block device and no image file; name one");
   }
   if (options.mkfs ? !options.force : !Image::is_on(fd.get())) {
-    const Finished probe = run_program({"blkid", "-p", "-s", "TYPE", "-o", "value", device});
-    if (const std::string kind = probe.output.substr(0, probe.output.find('\n')); !kind.empty()) {
+    if (const std::string kind = found_on(device); !kind.empty()) {
       refuse(options, kind);
     }
   }
