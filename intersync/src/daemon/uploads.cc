@@ -18,9 +18,17 @@ void Uploads::make_room(const kml::Uuid& client) {
     uploads_.erase(std::find_if(uploads_.begin(), uploads_.end(), is_clients));
   }
   while (uploads_.size() >= most_of_all_) {
-    uploads_.erase(std::min_element(
-        uploads_.begin(), uploads_.end(),
-        [](const auto& a, const auto& b) { return a.second.touched < b.second.touched; }));
+    // Who has most of them loses one, or one who sends much would cost others theirs.
+    std::map<kml::Uuid, std::size_t> counts;
+    for (const auto& [key, upload] : uploads_) {
+      counts[key.first]++;
+    }
+    uploads_.erase(
+        std::min_element(uploads_.begin(), uploads_.end(), [&](const auto& a, const auto& b) {
+          const std::size_t of_a = counts[a.first.first];
+          const std::size_t of_b = counts[b.first.first];
+          return of_a != of_b ? of_a > of_b : a.second.touched < b.second.touched;
+        }));
   }
 }
 

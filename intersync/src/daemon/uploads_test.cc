@@ -209,5 +209,25 @@ TEST_F(UploadsTest, OfAllClientsTogetherTheOneThatWasLeftAloneLongestGoes) {
   }
 }
 
+TEST_F(UploadsTest, WhoSendsMuchCostsOthersNothing) {
+  Uploads few(clock_, [this] { return stage_in(folder_); }, 4);
+  const std::vector<std::byte> body = sample_body(10);
+  const auto add = [&](unsigned client, std::uint64_t number, std::uint64_t offset) {
+    clock_.now += std::chrono::seconds(1);
+    return few.add({static_cast<std::uint8_t>(client)}, number, kVersion, offset,
+                   offset == 0 ? body : std::vector<std::byte>());
+  };
+  add(1, 1, 0);
+  for (std::uint64_t number = 1; number <= 5; number++) {
+    add(2, number, 0);
+  }
+  EXPECT_EQ(add(1, 1, 10), 10U);
+  EXPECT_EQ(add(2, 2, 10), 0U);
+  EXPECT_EQ(add(2, 3, 10), 10U);
+  add(3, 1, 0);
+  EXPECT_EQ(add(2, 4, 10), 0U);
+  EXPECT_EQ(add(1, 1, 10), 10U);
+}
+
 }  // namespace
 }  // namespace izo::daemon
