@@ -88,6 +88,9 @@ void find_conflict_copies(const std::string& root,
     throw std::system_error(errno, std::generic_category(), root);
   }
   for (errno = 0; FTSENT* entry = ::fts_read(tree.get()); errno = 0) {
+    if (entry->fts_info == FTS_DNR && entry->fts_errno == ENOENT && entry->fts_level > 0) {
+      continue;  // It has gone meanwhile.
+    }
     if (entry->fts_info == FTS_DNR || entry->fts_info == FTS_ERR ||
         (entry->fts_info == FTS_NS && entry->fts_level == 0)) {
       throw std::system_error(entry->fts_errno, std::generic_category(), entry->fts_path);

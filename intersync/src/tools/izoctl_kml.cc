@@ -175,12 +175,12 @@ class Printer {
   }
 
   /// All records have been seen.
-  int at_end() const {
+  int at_end() {
     const std::uint64_t next = reader_.position().recno;
     if (options_.recno && *options_.recno > next) {
-      throw std::runtime_error(options_.path + ": record " + std::to_string(*options_.recno) +
-                               " lies beyond the log's end: the next one will be " +
-                               std::to_string(next));
+      say("record " + std::to_string(*options_.recno) +
+          " lies beyond the log's end: the next one will be " + std::to_string(next));
+      return kFailed;
     }
     return kDone;
   }

@@ -81,7 +81,7 @@ std::unique_ptr<LogSource> open_file(const std::string& path, UniqueFd fd,
   if (!MountedLog::is_one(fd.get()) && magic_at_start(fd.get()) != IZO_CONTROL_MAGIC) {
     return open_copy(path, std::move(fd), fileset);
   }
-  choose_fileset({fs::absolute(path).parent_path().filename().string()}, fileset, path);
+  choose_fileset({fs::canonical(path).parent_path().filename().string()}, fileset, path);
   return open_kml(path, std::move(fd));
 }
 
