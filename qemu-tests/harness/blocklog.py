@@ -122,7 +122,7 @@ class Recording:
 
     def cuts(self, first: int, count: int, seed: int, before: int | None = None) -> list[Cut]:
         """So many different points from `first` on, in order, with the kinds of survivors in turn."""
-        points = range(first, before or len(self.entries) + 1)
+        points = range(first, len(self.entries) + 1 if before is None else before)
         chosen = sorted(random.Random(seed).sample(points, min(count, len(points))))
         kinds = itertools.cycle(Survivors)
         return [Cut(point, kind, seed * 1_000_003 + point) for point, kind in zip(chosen, kinds)]

@@ -18,8 +18,8 @@ FSTAB_WORDS = "fileset=rootset,mtp=/"
 BLOCK, SECTOR = 4096, 512
 
 
-def _debugfs(image: Path, *commands: str) -> None:
-    """Change an ext4 image that is not mounted."""
+def change(image: Path, *commands: str) -> None:
+    """Change an ext4 image that is not mounted, by debugfs(8)'s commands."""
     run = subprocess.run(["debugfs", "-w", "-f", "-", image], input="\n".join(commands), text=True,
                          check=True, capture_output=True)
     trouble = [line for line in run.stderr.splitlines() if not line.startswith("debugfs ")]
@@ -27,7 +27,8 @@ def _debugfs(image: Path, *commands: str) -> None:
         raise artifacts.BuildError(f"debugfs on {image}: {trouble[0]}")
 
 
-def _placing(source: Path, inside: str, mode: str) -> list[str]:
+def placing(source: Path, inside: str, mode: str) -> list[str]:
+    """Commands for change(): a file of root's, with its mode in octal."""
     return [f"write {source} {inside}", f"set_inode_field {inside} mode {mode}",
             f"set_inode_field {inside} uid 0", f"set_inode_field {inside} gid 0"]
 
@@ -36,7 +37,7 @@ def write_into(image: Path, inside: str, text: str) -> None:
     """Replace a file in an ext4 image that is not mounted."""
     source = image.with_suffix(".insert")
     source.write_text(text)
-    _debugfs(image, f"rm {inside}", *_placing(source, inside, "0100644"))
+    change(image, f"rm {inside}", *placing(source, inside, "0100644"))
     source.unlink()
 
 
@@ -70,7 +71,7 @@ def debian(directory: Path, nonce: str, script: str | None, *, root_type: str | 
     if root_type == "ext4":
         fstab_words = "defaults"
     write_into(root, "/etc/fstab", f"/dev/vda / {root_type} {fstab_words} 0 1\n")
-    _debugfs(root, *_placing(artifacts.intersync() / "src/tools/izoctl", "/usr/sbin/izoctl", "0100755"))
+    change(root, *placing(artifacts.intersync() / "src/tools/izoctl", "/usr/sbin/izoctl", "0100755"))
     disks = [Disk(root, "izo-root")]
     if script is not None:
         disks.append(Disk(script_disk(directory / "script.disk", script), "izo-test"))

@@ -41,14 +41,8 @@ def _install(image: Path) -> None:
     for source, target, mode in ((built / "daemon/intersync", "/usr/sbin/intersync", "0100755"),
                                  (built / "tools/izoctl", "/usr/sbin/izoctl", "0100755"),
                                  (unit, f"/usr/lib/systemd/system/{UNIT}", "0100644")):
-        commands += [f"write {source} {target}", f"set_inode_field {target} mode {mode}",
-                     f"set_inode_field {target} uid 0", f"set_inode_field {target} gid 0"]
-    commands.append(f"symlink {wants}/intersync@-.service /usr/lib/systemd/system/{UNIT}")
-    result = subprocess.run(["debugfs", "-w", "-f", "-", image], input="\n".join(commands), text=True,
-                            check=True, capture_output=True)
-    trouble = [line for line in result.stderr.splitlines() if not line.startswith("debugfs ")]
-    if trouble:
-        raise artifacts.BuildError(f"debugfs on {image}: {trouble[0]}")
+        commands += debian.placing(source, target, mode)
+    debian.change(image, *commands, f"symlink {wants}/intersync@-.service /usr/lib/systemd/system/{UNIT}")
 
 
 def other(role: str) -> str:
@@ -68,7 +62,7 @@ def make_replicas(server: Path, client: Path) -> None:
     """Make the server's disk, an ext4, a cache with a log, and the client's a copy with a log of its own."""
     _mkizofs("--fileset=rootset", server)
     copy_sparse(server, client)
-    _mkizofs("--clone", client)
+    _mkizofs("--clone", "--of-server", client)
 
 
 def _mkizofs(*words: str | Path) -> None:

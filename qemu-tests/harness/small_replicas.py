@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Mapping, Sequence
@@ -33,9 +33,7 @@ class Ended:
 def run_pair(folder: Path, script: str, halves: Mapping[str, Half], *, limit: float,
              programs: Mapping[str, Path], memory_mb: int = MEMORY_MB) -> dict[str, Ended]:
     """Both, by role, side by side until both have powered off; each has a folder of its own in `folder`."""
-    ended: dict[str, Ended] = {}
-
-    def boot(role: str, half: Half) -> None:
+    def boot(role: str, half: Half) -> Ended:
         nonce = verdict.new_nonce()
         made = machine(folder / role, role, nonce, script, limit=limit, programs=programs, **half.variables)
         made.memory_mb = memory_mb
@@ -43,15 +41,12 @@ def run_pair(folder: Path, script: str, halves: Mapping[str, Half], *, limit: fl
         run = Guest(made, folder / role, role).run()
         judged = verdict.judge(run.channel, run.console, nonce)
         judged.problems = run.trouble + judged.problems
-        ended[role] = Ended(run, judged)
-    threads = [threading.Thread(target=boot, args=each) for each in halves.items()]
+        return Ended(run, judged)
     for role in halves:
         (folder / role).mkdir(parents=True, exist_ok=True)
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return ended
+    with ThreadPoolExecutor() as pool:
+        running = {role: pool.submit(boot, role, half) for role, half in halves.items()}
+    return {role: future.result() for role, future in running.items()}
 
 
 def machine(directory: Path, role: str, nonce: str, script: str, *, limit: float,
@@ -59,7 +54,7 @@ def machine(directory: Path, role: str, nonce: str, script: str, *, limit: float
     """A guest without its disk; the network's sockets are in the folder above `directory`.
 
     `programs` are more of them, by name in the guest's /bin. The script finds `variables` and what
-    guest/small-replica.sh has.
+    cases/qemu/guest/small-replica.sh has.
     """
     files: dict[str, Path | str] = {}
     daemon = artifacts.intersync() / "src/daemon/intersync"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import artifacts, small_replicas, verdict
+from harness import accel, artifacts, small_replicas, verdict
 from harness.schedule import Job, Outcome, boots
 
 pytestmark = pytest.mark.skipif(artifacts.root_type() == "ext4", reason="plain ext4 is not replicated")
@@ -23,7 +23,7 @@ EXAMPLES = {"/dev/sdb1": "/dev/vda", "server-hostname": "10.7.7.1"}
 # This machine's, instead of BusyBox's.
 PROGRAMS = ("mke2fs", "mount")
 DISK_BYTES = 64 << 20
-LIMIT = 240
+LIMIT, STEP_LIMIT = 240, 60
 
 
 def lines_of(role: str) -> list[str]:
@@ -37,6 +37,14 @@ def lines_of(role: str) -> list[str]:
     return mine
 
 
+def program(name: str) -> Path:
+    """Where this machine has it."""
+    found = shutil.which(name, path="/usr/sbin:/sbin:/usr/bin:/bin")
+    if not found:
+        raise artifacts.BuildError(f"{name} is missing: run make deps")
+    return Path(found)
+
+
 @dataclass(frozen=True)
 class TwoHosts(Job):
     """A server with an empty disk, and a client with a cache in memory."""
@@ -45,12 +53,13 @@ class TwoHosts(Job):
         disk = directory / "server.disk"
         with disk.open("wb") as file:
             file.truncate(DISK_BYTES)
-        programs = {name: Path(shutil.which(name, path="/usr/sbin:/sbin:/usr/bin:/bin") or name)
-                    for name in PROGRAMS}
-        halves = {role: small_replicas.Half([disk] if role == "server" else [],
-                                            {"IZO_LINES": "\n".join(lines_of(role)), "IZO_TREE": tree})
+        limit = str(round(STEP_LIMIT * accel.time_scale()))
+        halves = {role: small_replicas.Half(
+            [disk] if role == "server" else [],
+            {"IZO_LINES": "\n".join(lines_of(role)), "IZO_TREE": tree, "IZO_LIMIT": limit})
                   for role, tree in TREES.items()}
-        ended = small_replicas.run_pair(directory, "quickstart.sh", halves, limit=LIMIT, programs=programs)
+        ended = small_replicas.run_pair(directory, "quickstart.sh", halves, limit=LIMIT,
+                                        programs={name: program(name) for name in PROGRAMS})
         together = verdict.Verdict(done=True)
         for role, end in ended.items():
             together.add(role, end.verdict)

@@ -82,6 +82,7 @@ class _Run:
         self._verdict = verdict.Verdict(done=True)
         self._consoles: list[str] = []
         self._seconds = 0.0
+        self._had: Counter[str] = Counter()
 
     def outcome(self) -> Outcome:
         job = self._job
@@ -100,6 +101,7 @@ class _Run:
         try:
             self._cut()
             state = self._rebuild(before)
+            self._had = cache_state.seen(copy_sparse(state, self._directory / "as-cut.ext4"), look).texts
             again, nonce = self._guest(job.role, "again", state)
             self._finish(again, nonce)
         finally:
@@ -201,6 +203,8 @@ class _Run:
         wanted = {text for folder in (role, replicas.other(role), f"{role}-again")
                   for text in self._durable(self._directory / folder)}
         facts["texts"] = str(len(wanted))
+        of_other = self._durable(self._directory / replicas.other(role))
+        facts["of the other on the disk that the cut left"] = str(sum(text in self._had for text in of_other))
         facts["lost"] = " ".join(sorted(text for text in wanted if text not in one.texts))
         facts["twice"] = " ".join(sorted(text for text, count in one.texts.items()
                                          if count > 1 and text != f"{SUM_OF_NOTHING:016x}"))

@@ -3,7 +3,7 @@
 # shellcheck shell=sh disable=SC2034 # small-replica.sh reads them
 
 LINES_TYPED=${IZO_LINES:?the host says which lines of the page}
-LIMIT=60
+LIMIT=${IZO_LIMIT:?the host says how many seconds}
 # beside what is compared
 SAID=$TREE
 
@@ -18,7 +18,7 @@ type_line() {
         'intersync '*)
             sh -c "exec $1" > /tmp/intersync.log 2>&1 &
             DAEMON=$!
-            await 30 "typed $1" says 'serves fileset\|is a client of'
+            await "$LIMIT" "typed $1" says 'serves fileset\|is a client of'
             ;;
         *) izo_check "typed $1" eval "$1" ;;
     esac
@@ -31,18 +31,18 @@ main() {
     while read -r line; do
         type_line "$line"
     done < /tmp/lines
-    await $LIMIT "the server's file is here" has_text "$TREE/hello" hello
-    await $LIMIT "the client's directory is here" test -d "$TREE/from-the-client"
+    await "$LIMIT" "the server's file is here" has_text "$TREE/hello" hello
+    await "$LIMIT" "the client's directory is here" test -d "$TREE/from-the-client"
     say arrived yes
-    await $LIMIT 'the other has both too' other_says arrived yes
+    await "$LIMIT" 'the other has both too' other_says arrived yes
     # The client waits until the server, which leaves last, knows that it has seen that.
     if [ "$ROLE" = server ]; then
         say seen yes
-        await $LIMIT 'the client has seen that' other_says seen yes
+        await "$LIMIT" 'the client has seen that' other_says seen yes
     else
-        await $LIMIT 'the server says so' other_says seen yes
+        await "$LIMIT" 'the server says so' other_says seen yes
         say seen yes
-        await $LIMIT 'the server has gone' is_out_of_reach 10.7.7.1
+        await "$LIMIT" 'the server has gone' is_out_of_reach 10.7.7.1
     fi
     stop_intersync
     izo_done
