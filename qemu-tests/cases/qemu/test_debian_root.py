@@ -20,7 +20,7 @@ logged = pytest.mark.skipif(artifacts.root_type() == "ext4", reason="plain ext4 
 # Files of the sample package.
 PACKAGE = ("usr/bin/izo-sample", "usr/share/izo-sample/data", "usr/share/izo-sample/same-data")
 # The block of the journal that cannot be written: further than it comes before that is wanted.
-BAD_BLOCK = 2000
+BAD_BLOCK = 4000
 
 
 def _script(root_type: str) -> str:
@@ -223,7 +223,7 @@ def test_root_whose_journal_failed_can_be_read(outcome: Outcome) -> None:
 def _repaired(outcome: Outcome) -> Path:
     """The disk whose journal failed, once e2fsck has been there."""
     disk = outcome.directory / "root.ext4"
-    run = subprocess.run(["e2fsck", "-f", "-y", disk], capture_output=True, text=True)
+    run = subprocess.run(["e2fsck", "-f", "-p", disk], capture_output=True, text=True)
     assert run.returncode in (0, 1), run.stdout + run.stderr
     return disk
 

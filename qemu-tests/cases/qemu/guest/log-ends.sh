@@ -59,6 +59,7 @@ check_without_journal() {
     # ext4 of Linux 6.12 opens no file any more once it has something to write itself and finds the journal failed.
     journalctl --relinquish-var
     lines=$(said_by_us | wc -l)
+    izo_check 'the journal has not failed before' mkdir /srv/before
     change_until_it_fails
     izo_contains 'a change says read-only' 'Read-only file system' "$(mkdir /srv/new 2>&1)"
     izo_contains 'the kernel says that the journal failed' 'journal has failed' "$(said_since "$lines")"
