@@ -73,9 +73,9 @@ def test_both_write_while_the_link_is_cut(disk: str, second_disk: str) -> None:
             for number, root in enumerate(both.roots):
                 User(root, 10 * turn + number).run(150)
                 Path(root, f"{turn}-of-{number}").write_bytes(os.urandom(3000))
-            # The daemons' patience with a silent link is longer.
+            # The daemons' patience with a silent link is 30 s.
             took = time.monotonic() - start
-            equal(took < 20, True, f"nobody waited: {took} s")
+            equal(took < 28, True, f"nobody waited: {took} s")
             equal([Path(root, f"{turn}-of-{1 - number}").exists() for number, root in enumerate(both.roots)],
                   [False, False], "came through a cut link")
             equal(both.link.passed, passed, "bytes that passed a cut link")
