@@ -50,8 +50,8 @@ qemu-test: deps ## boot tests in QEMU
 
 # IZO_STORM_SECONDS= and IZO_STORM_SEED= are for the test.
 storm: deps ## ten minutes of changes, kills, freezes and full disks under a lockdep kernel (built when first asked for)
-	@export IZO_BZIMAGE="$$(kernel-patch/build-kernel lockdep)/bzImage" IZO_LOCKDEP=1 && \
-	    export IZO_STORM_SECONDS="$${IZO_STORM_SECONDS:-600}" && \
+	@kernel="$$(kernel-patch/build-kernel lockdep)" && \
+	    export IZO_BZIMAGE="$$kernel/bzImage" IZO_LOCKDEP=1 IZO_STORM_SECONDS="$${IZO_STORM_SECONDS:-600}" && \
 	    CASE=log_storm qemu-tests/run-stages qemu-test
 
 qemu-shell: deps ## a root shell in a QEMU guest whose root is intermezzo
