@@ -32,9 +32,12 @@ CUTS = int(os.environ.get("IZO_REPLICA_CUTS") or 1)
 WRITER = Path(__file__).with_name("text_writer.c")
 MEGABYTES = 128
 TEXTS, TEXTS_AGAIN = 120, 10
-# The cut comes when so many texts are safe, and then when something is not: looked for so often.
-SAFE_TEXTS, EVERY = (15, 80), 0.003
+# The cut comes when so many texts are safe and so many of the other's have come, and then when something is
+# not safe: looked for so often. Whose power is cut would write more texts than it can by then.
+SAFE_TEXTS, CAME, EVERY = (15, 80), (10, TEXTS // 2), 0.003
+TEXTS_OF_THE_CUT = 6 * TEXTS
 LIMIT = 240
+COMING = re.compile(r"^came (\d+)\r?\n", re.MULTILINE)
 DURABLE = re.compile(r"^durable ([0-9a-f]{16})\r?\n", re.MULTILINE)
 SUM_OF_NOTHING, SUM_FACTOR = 14695981039346656037, 1099511628211
 
@@ -118,7 +121,8 @@ class _Run:
         folder = self._directory / (role if part == "first" else f"{role}-{part}")
         folder.mkdir(exist_ok=True)
         nonce = verdict.new_nonce()
-        count = TEXTS if part == "first" else TEXTS_AGAIN
+        count = (TEXTS_AGAIN if part != "first" else
+                 TEXTS_OF_THE_CUT if role == self._job.role else TEXTS)
         machine = small_replicas.machine(
             folder, role, nonce, "replica-cut.sh", limit=LIMIT,
             programs={"text_writer": tiny.compiled(WRITER)},
@@ -148,7 +152,8 @@ class _Run:
 
         def cut() -> None:
             while not ended.wait(EVERY):
-                if len(self._durable(guest.directory)) < wanted:
+                safe, came = len(self._durable(guest.directory)), self._came(guest.directory)
+                if safe < SAFE_TEXTS[0] or came < CAME[0] or (safe < wanted and came < CAME[1]):
                     continue
                 if guest.cut_power(self._something_is_unsafe):
                     return
@@ -162,12 +167,20 @@ class _Run:
         others = self._durable(self._directory / replicas.other(self._job.role))
         self._verdict.facts["safe before the cut"] = str(len(self._durable(guest.directory)))
         self._verdict.facts["of the other then"] = str(len(others))
+        self._verdict.facts["came before the cut"] = str(self._came(guest.directory))
         self._verdict.facts["asked for"] = str(wanted)
+
+    def _output(self, folder: Path) -> str:
+        path = folder / "output.log"
+        return path.read_bytes().decode(errors="replace") if path.exists() else ""
 
     def _durable(self, folder: Path) -> list[str]:
         """The texts that a guest has called safe."""
-        path = folder / "output.log"
-        return DURABLE.findall(path.read_bytes().decode(errors="replace")) if path.exists() else []
+        return DURABLE.findall(self._output(folder))
+
+    def _came(self, folder: Path) -> int:
+        """How many of the other's it had when it said so last."""
+        return max(map(int, COMING.findall(self._output(folder))), default=0)
 
     def _recording(self) -> Recording:
         return Recording(self._directory / self._job.role / "recording.disk")
@@ -220,7 +233,9 @@ def test_nothing_is_lost_by_a_power_cut_while_changes_travel(outcome: Outcome) -
     facts = outcome.verdict.facts
     print("; ".join(f"{name}: {fact}" for name, fact in facts.items() if fact))
     assert not outcome.verdict.failures(), outcome.explain()
-    assert int(facts["safe before the cut"]) < TEXTS, "the cut came when all was written"
+    assert int(facts["safe before the cut"]) < TEXTS_OF_THE_CUT, "the cut came when all was written"
+    came = int(facts["came before the cut"])
+    assert CAME[0] <= came < TEXTS, f"{came} had come: the cut was not amid the other's changes"
     assert int(facts["texts"]) >= TEXTS + TEXTS_AGAIN + SAFE_TEXTS[0]
     for fault in ("differences", "lost", "twice"):
         assert not facts[fault], f"{fault}: {facts[fault]}\n{facts}\n{outcome.explain()}"

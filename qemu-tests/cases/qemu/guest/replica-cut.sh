@@ -15,6 +15,14 @@ same_as_the_other() {
     other_says manifest "$mine"
 }
 
+# How many texts of the other's are here, over and over: the host cuts the power while they come.
+count_what_comes() {
+    while :; do
+        printf 'came %s\n' "$(find /mnt/texts -name "$OTHER-*" | wc -l)"
+        usleep 50000
+    done
+}
+
 main() {
     izo_check 'the disk is mounted' mount -t intermezzo -o rw,fileset=rootset,mtp=/mnt /dev/vda /mnt
     izo_check 'the card has its address' network_up
@@ -23,9 +31,12 @@ main() {
         say hello "$SEED"
         await $LIMIT 'both are connected' other_says hello "$SEED"
     fi
-    # What it says goes to the host as it is said.
+    # What they say goes to the host as it is said.
+    count_what_comes &
+    counter=$!
     text_writer write /mnt/texts "$ROLE-$PART" "$SEED" "$COUNT"
     izo_same 'the texts are written' 0 $?
+    kill "$counter"
     await $LIMIT 'both are the same' same_as_the_other
     if [ "$ROLE" = server ]; then
         say seen yes
