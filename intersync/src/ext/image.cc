@@ -6,7 +6,7 @@ extern "C" {
 #include <et/com_err.h>
 }
 #include <ext2fs/ext2fs.h>
-// Since 1.47.1 it has a macro of the name of one of <algorithm>'s functions.
+// Debian 13's (1.47) has a macro of the name of one of <algorithm>'s functions.
 #undef clamp
 #include <sys/stat.h>
 #include <unistd.h>
