@@ -785,7 +785,8 @@ void izo_log_grow(struct work_struct *work)
 		if (!err)
 			err = izo_log_make_spare(log);
 	}
-	if (!err)
+	/* of a log that has failed this says so, and that is all to be said */
+	if (!err || izo_log_check_in(log))
 		return;
 	set_bit(IZO_LOG_CRAMPED, &log->state);
 	if (!was_cramped)
