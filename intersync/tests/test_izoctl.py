@@ -283,7 +283,7 @@ def test_status_without_filesets():
 
 @pytest.mark.parametrize("words, message", [
     ((), "VERB is missing"), (("other",), "other: no such verb"),
-    (("kml",), "PATH is missing"), (("kml", "a", "b"), "more than one PATH"),
+    (("kml",), "PATH is missing"), (("kml", "a", "b"), "b: one PATH only"),
     (("kml", "--from", "x", "a"), "--from=x: give a number from 0"),
     (("kml", "--recno=0", "a"), "--recno=0: give a number from 1"),
     (("kml", "--count=-1", "a"), "--count=-1: give a number from 1"),
@@ -295,7 +295,7 @@ def test_status_without_filesets():
     (("kml", "--json=1", "a"), "--json takes no value"),
     (("kml", ""), '"" is no PATH'), (("status", ""), '"" is no PATH'),
     (("status", "-xy"), "-x: no such option"),
-    (("conflicts",), "MOUNTPOINT is missing"), (("conflicts", "a", "b"), "one MOUNTPOINT only"),
+    (("conflicts",), "MOUNTPOINT is missing"), (("conflicts", "a", "b"), "b: one MOUNTPOINT only"),
 ])
 def test_wrong_usage(words, message):
     assert message in failed(*words, code=2)

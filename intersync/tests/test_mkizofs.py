@@ -315,7 +315,7 @@ def test_full_disk(ext4, tmp_path):
 
 
 @pytest.mark.parametrize("words, message", [
-    ((), "DEVICE is missing"), (("a", "b"), "more than one DEVICE"),
+    ((), "DEVICE is missing"), (("a", "b"), "b: one DEVICE only"),
     (("--fileset=.x", "a"), "--fileset=.x: a name has"), (("--fileset=.x", "a"), "no dot in front"),
     (("--fileset=a/b", "a"), "letters, digits"), (("--fileset=", "a"), "1 to 64"),
     (("--fileset=" + "n" * 65, "a"), "1 to 64"), (("", ), '"" is no DEVICE'),

@@ -82,6 +82,11 @@ std::variant<std::vector<std::string>, Said> parse(const Command& command, int a
       return wrong_usage(command.name, "\"\" is no " + command.operand);
     }
   }
+  if (command.takes_one && words.size() != 1) {
+    return wrong_usage(command.name, words.empty()
+                                         ? command.operand + " is missing"
+                                         : words[1] + ": one " + command.operand + " only");
+  }
   return words;
 }
 

@@ -27,6 +27,7 @@ struct Command {
   std::string help;
   std::string version;          ///< What --version prints; empty: there is none.
   std::string operand;          ///< What the words that are no options are, as MOUNTPOINT.
+  bool takes_one = true;        ///< One such word, neither none nor more.
   bool takes_one_dash = false;  ///< -name is --name.
   std::vector<CommandOption> options;
 };
@@ -45,8 +46,8 @@ Said wrong_usage(const std::string& name, const std::string& what);
 /// Prints what is wrong on standard error, all else on standard output. Returns the code.
 int print(const Said& said);
 
-/// Takes the options among the words, of which the first is the program's. Returns the others, none
-/// of which is empty, or what to say instead.
+/// Takes the options among the words, of which the first is the program's. Returns the others, as
+/// many as the command takes and none of them empty, or what to say instead.
 std::variant<std::vector<std::string>, Said> parse(const Command& command, int argc, char** argv);
 
 }  // namespace izo

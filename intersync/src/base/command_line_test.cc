@@ -16,6 +16,7 @@ struct Program {
                   .help = "usage: program\n",
                   .version = "program 1\n",
                   .operand = "PATH",
+                  .takes_one = false,
                   .options = {flag("all", all), {"size", true, [this](const std::string& value) {
                                                    size = value;
                                                    return value == "bad" ? "--size=bad: give N"
@@ -51,6 +52,16 @@ TEST(CommandLine, OptionsAreTakenAndTheOtherWordsGiven) {
   Program other;
   EXPECT_EQ(std::get<Words>(other.parse({})), Words{});
   EXPECT_FALSE(other.all);
+}
+
+TEST(CommandLine, OneOtherWordIfThereMayBeOneOnly) {
+  Program program;
+  program.command.takes_one = true;
+  EXPECT_EQ(std::get<Words>(program.parse({"--all", "a"})), Words{"a"});
+  EXPECT_EQ(std::get<Said>(program.parse({"--all"})).text,
+            "program: PATH is missing; see program --help\n");
+  EXPECT_EQ(std::get<Said>(program.parse({"a", "b"})).text,
+            "program: b: one PATH only; see program --help\n");
 }
 
 TEST(CommandLine, HelpAndVersionAreSaid) {

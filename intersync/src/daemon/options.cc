@@ -137,11 +137,7 @@ std::variant<Options, Said> options_from(int argc, char** argv) {
   if (const auto* said = std::get_if<Said>(&parsed)) {
     return *said;
   }
-  const auto& words = std::get<std::vector<std::string>>(parsed);
-  if (words.size() != 1) {
-    return wrong(words.empty() ? "MOUNTPOINT is missing" : words[1] + ": one MOUNTPOINT only");
-  }
-  out.mount_point = words[0];
+  out.mount_point = std::get<std::vector<std::string>>(parsed)[0];
   if (!out.server.empty() && (port_said || !out.listen.empty())) {
     return wrong("--listen and --port are a server's; a client says --server=HOST:PORT");
   }

@@ -52,10 +52,6 @@ int izoctl_conflicts(int argc, char** argv) {
     return print(*said);
   }
   const auto& words = std::get<std::vector<std::string>>(parsed);
-  if (words.size() != 1) {
-    return print(
-        wrong_usage(kVerb, words.empty() ? "MOUNTPOINT is missing" : "one MOUNTPOINT only"));
-  }
   require_intermezzo(words[0]);
   Output output;
   bool any = false;

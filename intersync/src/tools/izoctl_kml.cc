@@ -77,12 +77,7 @@ std::optional<int> take(int argc, char** argv, Options& options) {
   if (const auto* said = std::get_if<Said>(&parsed)) {
     return print(*said);
   }
-  const auto& words = std::get<std::vector<std::string>>(parsed);
-  if (words.size() != 1) {
-    return print(
-        wrong_usage(kVerb, words.empty() ? "PATH is missing" : "there is more than one PATH"));
-  }
-  options.path = words[0];
+  options.path = std::get<std::vector<std::string>>(parsed)[0];
   if (options.from && options.recno) {
     return print(wrong_usage(kVerb, "--from and --recno are two ways to say where to begin"));
   }

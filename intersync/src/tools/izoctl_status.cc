@@ -130,9 +130,12 @@ std::vector<Mount> chosen(const std::vector<Mount>& mounts, const std::vector<st
 
 int izoctl_status(int argc, char** argv) {
   bool json = false;
-  const auto parsed =
-      parse({.name = kVerb, .help = kHelp, .operand = "PATH", .options = {flag("json", json)}},
-            argc, argv);
+  const auto parsed = parse({.name = kVerb,
+                             .help = kHelp,
+                             .operand = "PATH",
+                             .takes_one = false,
+                             .options = {flag("json", json)}},
+                            argc, argv);
   if (const auto* said = std::get_if<Said>(&parsed)) {
     return print(*said);
   }

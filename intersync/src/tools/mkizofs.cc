@@ -81,11 +81,7 @@ std::optional<int> take(int argc, char** argv, Options& options) {
   if (const auto* said = std::get_if<izo::Said>(&parsed)) {
     return izo::print(*said);
   }
-  const auto& words = std::get<std::vector<std::string>>(parsed);
-  if (words.size() != 1) {
-    return wrong(words.empty() ? "DEVICE is missing" : "there is more than one DEVICE");
-  }
-  options.device = words[0];
+  options.device = std::get<std::vector<std::string>>(parsed)[0];
   if (options.of_server && !options.clone) {
     return wrong("--of-server goes with --clone");
   }
