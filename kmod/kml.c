@@ -705,7 +705,7 @@ static ssize_t izo_log_next(struct izo_log *log, void *buf, u64 pos, u64 recno)
  *
  * Without a journal nothing says that what lies before is whole: then all is read.
  *
- * Return: 0 with tail, recno and committed set, or a negative errno.
+ * Return: 0 with tail, recno, committed and recent_from set, or a negative errno.
  */
 int izo_log_find_tail(struct izo_log *log)
 {
