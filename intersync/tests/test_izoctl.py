@@ -217,7 +217,9 @@ def image_of(cache: Path, tmp_path: Path) -> Path:
 def test_cache_in_a_folder_or_an_image(cache, tmp_path):
     image = image_of(cache, tmp_path)
     kml = cache / ".intermezzo/rootset/kml"
-    for path in (cache, kml, image):
+    link = tmp_path / "link"
+    link.symlink_to(kml)
+    for path in (cache, kml, link, f"{kml.parent}/./kml", image):
         assert records(path) == records(WHOLE)
         assert izoctl("kml", "--from=864", "--count=1", path)[1] == ""
         assert numbers("--fileset=rootset", "--from=864", "--count=1", path) == [4]

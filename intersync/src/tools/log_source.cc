@@ -64,7 +64,7 @@ std::unique_ptr<LogSource> open_kml(const std::string& path, UniqueFd fd) {
   if (MountedLog::is_one(fd.get())) {
     return std::make_unique<MountedLog>(path, std::move(fd));
   }
-  return open_folder(fs::path(path).parent_path());
+  return open_folder(fs::canonical(path).parent_path());
 }
 
 std::unique_ptr<LogSource> open_copy(const std::string& name, UniqueFd fd,
