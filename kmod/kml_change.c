@@ -677,7 +677,10 @@ static void izo_log_linger(void)
 		msleep(20);
 }
 
-/* For tests only: an operation and its record in two transactions, as a crash check must notice. */
+/*
+ * For tests only: an operation in one transaction, and in another its record and, if a peer made it,
+ * the peer's position, as a crash check must notice.
+ */
 static int izo_log_split(struct izo_ctx *ctx)
 {
 	int err;
@@ -695,10 +698,7 @@ static int izo_log_split(struct izo_ctx *ctx)
 static int izo_record(struct izo_ctx *ctx)
 {
 	struct izo_record r;
-	int err = izo_log_split(ctx);
 
-	if (err)
-		return err;
 	izo_encode(ctx, &r);
 	izo_log_linger();
 	return izo_log_append(ctx, &r);
@@ -718,6 +718,8 @@ static int izo_remote_end(struct izo_ctx *ctx, int err)
 	err2 = ctx->log->ops->detach(ctx);
 	if (err)
 		return err;
+	if (!err2)
+		err2 = izo_log_split(ctx);
 	if (!err2 && m->forward)
 		err2 = izo_record(ctx);
 	if (!err2)
@@ -755,7 +757,7 @@ static int izo_local_end(struct izo_ctx *ctx, int err)
 	else if (!err && !ctx->reserved)
 		err2 = izo_log_store_overflow(ctx);
 	else if (ctx->reserved && ctx->change.op && (!err || izo_made_in_part(&ctx->change)))
-		err2 = izo_record(ctx);
+		err2 = izo_log_split(ctx) ?: izo_record(ctx);
 	return err ? err : err2;
 }
 

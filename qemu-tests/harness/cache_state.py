@@ -216,7 +216,7 @@ def _examine_and_remove(image: Path, baseline: Baseline, cut: Cut) -> Finding:
         image.unlink()
 
 
-def _log_in(folder: Path) -> kml.Log:
+def log_in(folder: Path) -> kml.Log:
     """The power may have been cut before the kernel had begun one: then no change is recorded, nor made."""
     control = folder / "kml"
     if control.exists() and any(control.read_bytes()):
@@ -229,7 +229,7 @@ def _compare(tree: Path, baseline: Baseline, found: Finding) -> None:
         return
     model, closes = replay.Model(baseline.tree), dict[kml.Fid, int]()
     try:
-        log = _log_in(tree / ".intermezzo" / FILESET)
+        log = log_in(tree / ".intermezzo" / FILESET)
         found.logged = bool(log.epoch)
         found.listed, found.overflow = len(log.listed), log.overflow
         for record in log.records():

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,8 @@ from harness import artifacts, guest_script, replicas, tiny, verdict
 from harness.qemu import Disk, Guest, Machine, Run
 
 MEMORY_MB = 256
+# As count_what_comes of cases/qemu/guest/small-replica.sh says it.
+CAME = re.compile(r"^came (\d+)\r?\n", re.MULTILINE)
 
 
 @dataclass
@@ -67,3 +70,14 @@ def machine(directory: Path, role: str, nonce: str, script: str, *, limit: float
     made.memory_mb = MEMORY_MB
     made.options = replicas.network(directory.parent, role)
     return made
+
+
+def output(folder: Path) -> str:
+    """All that a guest whose folder this is has written so far."""
+    path = folder / "output.log"
+    return path.read_bytes().decode(errors="replace") if path.exists() else ""
+
+
+def came(folder: Path) -> int:
+    """How many texts of the other's it had when it said so last."""
+    return max(map(int, CAME.findall(output(folder))), default=0)

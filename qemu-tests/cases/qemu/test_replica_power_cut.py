@@ -37,7 +37,6 @@ TEXTS, TEXTS_AGAIN = 120, 10
 SAFE_TEXTS, CAME, EVERY = (15, 80), (10, TEXTS // 2), 0.003
 TEXTS_OF_THE_CUT = 6 * TEXTS
 LIMIT = 240
-COMING = re.compile(r"^came (\d+)\r?\n", re.MULTILINE)
 DURABLE = re.compile(r"^durable ([0-9a-f]{16})\r?\n", re.MULTILINE)
 SUM_OF_NOTHING, SUM_FACTOR = 14695981039346656037, 1099511628211
 
@@ -152,7 +151,7 @@ class _Run:
 
         def cut() -> None:
             while not ended.wait(EVERY):
-                safe, came = len(self._durable(guest.directory)), self._came(guest.directory)
+                safe, came = len(self._durable(guest.directory)), small_replicas.came(guest.directory)
                 if safe < SAFE_TEXTS[0] or came < CAME[0] or (safe < wanted and came < CAME[1]):
                     continue
                 if guest.cut_power(self._something_is_unsafe):
@@ -167,20 +166,12 @@ class _Run:
         others = self._durable(self._directory / replicas.other(self._job.role))
         self._verdict.facts["safe before the cut"] = str(len(self._durable(guest.directory)))
         self._verdict.facts["of the other then"] = str(len(others))
-        self._verdict.facts["came before the cut"] = str(self._came(guest.directory))
+        self._verdict.facts["came before the cut"] = str(small_replicas.came(guest.directory))
         self._verdict.facts["asked for"] = str(wanted)
-
-    def _output(self, folder: Path) -> str:
-        path = folder / "output.log"
-        return path.read_bytes().decode(errors="replace") if path.exists() else ""
 
     def _durable(self, folder: Path) -> list[str]:
         """The texts that a guest has called safe."""
-        return DURABLE.findall(self._output(folder))
-
-    def _came(self, folder: Path) -> int:
-        """How many of the other's it had when it said so last."""
-        return max(map(int, COMING.findall(self._output(folder))), default=0)
+        return DURABLE.findall(small_replicas.output(folder))
 
     def _recording(self) -> Recording:
         return Recording(self._directory / self._job.role / "recording.disk")

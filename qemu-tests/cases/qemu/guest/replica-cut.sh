@@ -15,14 +15,6 @@ same_as_the_other() {
     other_says manifest "$mine"
 }
 
-# How many texts of the other's are here, over and over: the host cuts the power while they come.
-count_what_comes() {
-    while :; do
-        printf 'came %s\n' "$(find /mnt/texts -name "$OTHER-*" | wc -l)"
-        usleep 50000
-    done
-}
-
 main() {
     izo_check 'the disk is mounted' mount -t intermezzo -o rw,fileset=rootset,mtp=/mnt /dev/vda /mnt
     izo_check 'the card has its address' network_up

@@ -60,6 +60,14 @@ start_intersync() {
 say() { printf '%s\n' "$2" > "$SAID/$ROLE-$1"; }
 other_says() { has_text "$SAID/$OTHER-$1" "$2"; }
 
+# How many texts of the other's text_writer are here, over and over: the host cuts the power while they come.
+count_what_comes() {
+    while :; do
+        printf 'came %s\n' "$(find "$TREE/texts" -name "*$OTHER-*" | wc -l)"
+        usleep 50000
+    done
+}
+
 stop_intersync() {
     kill -0 "$DAEMON" || give_up 'intersync still runs' 'it has ended'
     izo_ok 'intersync still runs'
