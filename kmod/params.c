@@ -91,7 +91,8 @@ static int izo_parse_fileset(struct fs_context *fc, struct izo_config *config, c
 	if (*value == '.')
 		return invalfc(fc, "fileset=%s: a name may not begin with a dot", value);
 	for (c = value; *c; c++)
-		if (!isalnum(*c) && !strchr("._-+@:", *c))
+		/* isalnum() alone takes the letters of Latin-1 too */
+		if (!(isascii(*c) && isalnum(*c)) && !strchr("._-+@:", *c))
 			return invalfc(fc, "fileset=%s: a name has letters, digits and ._-+@: only",
 				       value);
 	return izo_set_word(fc, "fileset", &config->fileset, value);

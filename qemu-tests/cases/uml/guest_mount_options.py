@@ -100,6 +100,8 @@ def test_fileset_names(disk: str, where: str) -> None:
         accepted(disk, where, f"fileset={name}")
     for name in ("a/b", "/", "..", ".", ".hidden"):
         refused(disk, where, f"fileset={name}", "fileset=", name)
+    for name in ("a b", "caf\N{LATIN SMALL LETTER E WITH ACUTE}", os.fsdecode(b"caf\xe9")):
+        refused(disk, where, f"fileset={name}", "fileset=", "letters, digits")
     refused(disk, where, "fileset=", "fileset=")
     for length in (65, 250):
         refused(disk, where, f"fileset={'n' * length}", "fileset=", "64")
