@@ -203,14 +203,20 @@ static void izo_put_xattr(struct izo_record *r, const char *name, const void *va
 /* All attributes that an object has from the start, as many as fit. */
 static void izo_put_birth_xattrs(struct izo_change *c, struct izo_record *r)
 {
-	char list[512];
-	ssize_t bytes = izo_list_xattrs(c->lower, list, sizeof(list));
-	void *value = NULL;
+	ssize_t bytes = izo_list_xattrs(c->lower, NULL, 0);
+	char *list = NULL;
+	void *value;
 
+	if (!bytes)
+		return;
 	if (bytes > 0)
-		value = kmalloc(IZO_COMPLETE_XATTRS, GFP_KERNEL);
-	if (bytes < 0 || (bytes && !value)) {
+		list = kvmalloc(bytes + IZO_COMPLETE_XATTRS, GFP_KERNEL);
+	value = list + bytes;
+	if (list)
+		bytes = izo_list_xattrs(c->lower, list, bytes);
+	if (!list || bytes < 0) {
 		c->flags |= IZO_KML_XATTRS_CUT;
+		kvfree(list);
 		return;
 	}
 	/* the groups come after them */
@@ -230,7 +236,7 @@ static void izo_put_birth_xattrs(struct izo_change *c, struct izo_record *r)
 		}
 	}
 	r->limit += izo_groups_room(c);
-	kfree(value);
+	kvfree(list);
 }
 
 /* An ACL as the cache has it now: one that says no more than the mode is not kept. */

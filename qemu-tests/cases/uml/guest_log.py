@@ -454,6 +454,14 @@ def test_nameless_objects_log_nothing_until_they_are_linked(disk: str) -> None:
         equal(len(Log.of_mount(fs.root).listed), 1, "its body is listed at once")
         os.close(fd)
         equal([r.op for r in fs.records()], ["close"], "its CLOSE")
+        many = {f"user.{'k' * 60}{number:02}": b"v" for number in range(10)}
+        fd = os.open(fs.root, os.O_TMPFILE | os.O_RDWR, 0o640)
+        for name, value in many.items():
+            os.setxattr(fd, name, value)
+        link_open_file(fd, fs.path("attributes"))
+        record, = fs.records()
+        equal((record.op, record.flags, record.xattrs), ("create", COMPLETE, many), "680 bytes of names")
+        os.close(fd)
         fs.write("gone")
         fd = os.open(fs.path("gone"), os.O_RDWR)
         os.unlink(fs.path("gone"))
