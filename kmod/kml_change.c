@@ -684,8 +684,8 @@ static void izo_log_linger(void)
 }
 
 /*
- * For tests only: an operation in one transaction, and in another its record and, if a peer made it,
- * the peer's position, as a crash check must notice.
+ * For tests only: an operation in one transaction, and in another its record and, of a peer's, the
+ * position, as a crash check must notice.
  */
 static int izo_log_split(struct izo_ctx *ctx)
 {
