@@ -16,7 +16,7 @@ from typing import Callable
 
 from guest.changes import read
 from guest.debug_switch import LINGER, going_wrong
-from guest.expect import (as_user, equal, expect_errno, intermezzo_only, start_child,
+from guest.expect import (as_user, equal, expect_errno, intermezzo_only, skip, start_child,
                           wait_until)
 from guest.kml import (ATTRIBUTES, BODY, COMPLETE, EXCHANGE, EXISTENCE, LINK, ROOT, TIMES, WHITEOUT, WHOLE,
                        XATTR, Log, Record)
@@ -29,7 +29,9 @@ from guest.syscalls import (FALLOC_COLLAPSE, FALLOC_INSERT, FALLOC_KEEP_SIZE, FA
 ALSO_ON = ("vintermezzo", "intermezzo:xfs", "intermezzo:btrfs")
 # btrfs does not count subdirectories.
 LINKS_OF_A_DIRECTORY = 1 if CACHE == "btrfs" else 2
-NODUMP, IMMUTABLE = 0x40, 0x10
+CAPABILITY = "security.capability"
+NODUMP, IMMUTABLE, PROJINHERIT = 0x40, 0x10, 0x20000000
+FS_IOC_FSGETXATTR, FS_IOC_FSSETXATTR, FS_XFLAG_PROJINHERIT = 0x801c581f, 0x401c5820, 0x200
 # What not every cache can do with a body.
 CHANGES_OF_SOME = {"tmpfs": (), "btrfs": ("zero",)}.get(CACHE, ("zero", "insert"))
 # Filling segments takes time: less of it where less is promised.
@@ -46,8 +48,8 @@ ASPECTS = {"create": BIRTH | BODY, "symlink": BIRTH | BODY, "mkdir": BIRTH, "mkn
 class Logged:
     """A fresh mount whose log is compared with its tree at the end."""
 
-    def __init__(self, disk: str) -> None:
-        make_cache(disk)
+    def __init__(self, disk: str, *ext4_options: str) -> None:
+        make_cache(disk, *ext4_options)
         self._mounted = mounted(disk, FILESET)
 
     def __enter__(self) -> Logged:
@@ -299,6 +301,40 @@ def test_extended_attributes_and_acls(disk: str) -> None:
         equal(list(record.xattrs), [] if CACHE == "xfs" else ["system.posix_acl_access"], "of the whiteout")
         record = fs.one(lambda: os.mkdir(fs.path("d/e")), "mkdir")
         equal(sorted(record.xattrs), ["system.posix_acl_access", "system.posix_acl_default"], "inherited")
+
+
+@intermezzo_only
+def test_capabilities_go_by_a_record(disk: str) -> None:
+    """Writing, cutting and giving away a file take its capabilities: a record says so, as of any other."""
+    capabilities = struct.pack("<IIIII", 0x02000001, 0x20, 0, 0, 0)
+    with Logged(disk) as fs:
+        fs.write("f")
+        for change, then in ((lambda: fs.write("f", b"new"), "close"),
+                             (lambda: os.truncate(fs.path("f"), 1), "close"),
+                             (lambda: os.chown(fs.path("f"), 7, 7), "setattr")):
+            record = fs.one(lambda: os.setxattr(fs.path("f"), CAPABILITY, capabilities), "setxattr")
+            equal(record.xattrs, {CAPABILITY: capabilities}, "set")
+            change()
+            gone, after = fs.records()
+            equal((gone.op, gone.xattrs, after.op), ("removexattr", {CAPABILITY: b""}, then), "gone")
+
+
+@intermezzo_only
+def test_project(disk: str) -> None:
+    """A file's project, and that of what is made in a directory whose project is inherited."""
+    if CACHE not in ("ext4", "xfs"):
+        skip("it has no projects")
+    with Logged(disk, "-O", "project", "-I", "256") as fs:
+        os.mkdir(fs.path("d"))
+        fd = os.open(fs.path("d"), os.O_RDONLY)
+        value = bytearray(fcntl.ioctl(fd, FS_IOC_FSGETXATTR, bytes(28)))
+        struct.pack_into("=I", value, 0, struct.unpack_from("=I", value)[0] | FS_XFLAG_PROJINHERIT)
+        struct.pack_into("=I", value, 12, 7)
+        record = fs.one(lambda: fcntl.ioctl(fd, FS_IOC_FSSETXATTR, bytes(value)), "setattr")
+        os.close(fd)
+        equal((record.attr["projid"], record.attr["fsflags"] & PROJINHERIT), (7, PROJINHERIT), "of it")
+        record = fs.one(lambda: os.mknod(fs.path("d/f")), "create")
+        equal(record.attr["projid"], 7, "inherited")
 
 
 @intermezzo_only

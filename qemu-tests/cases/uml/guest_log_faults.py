@@ -20,7 +20,7 @@ from guest.disks import check_ext, copy_as_after_a_crash, debugfs_write, fill, m
 from guest.expect import equal, expect_errno, intermezzo_only, provokes, wait_until
 from guest.kernel_log import KernelLog, said_by_us
 from guest.kml import RECOVERED, WHOLE, Log, crc32c
-from guest.log_info import FAILED, JOURNALED, OVERFLOW, flags_of, info, wait_for_spares
+from guest.log_info import FAILED, JOURNALED, OVERFLOW, SEGMENT_LEAST, flags_of, info, wait_for_spares
 from guest.mounting import mount_old, refusal, remount_old, umount
 from guest.replay import check, fid_of, snapshot
 from guest.subject import FILESET, mount_point, mounted
@@ -232,6 +232,33 @@ def test_full_cache_ends_the_log_and_nothing_else(disk: str, log: KernelLog) -> 
         equal(read(f"{root}/room/f"), b"y" * 100000, "a body")
     with mounted(disk, fstype="ext4") as root:
         equal(Log.of_cache(f"{root}/.intermezzo/rootset").overflow, True, "on the cache")
+    check_ext(disk)
+
+
+@intermezzo_only
+def test_log_at_its_limit_ends_on_a_cache_with_room(disk: str, log: KernelLog) -> None:
+    """A log that nobody trims takes an eighth of the cache; then it ends, with one line, and no caller gets
+    an error; the rest of the cache stays its users'."""
+    make_ext4(disk, size="32M")
+    with mounted(disk, FILESET) as root:
+        write(f"{root}/f")
+        log.mark()
+        count = 0
+        while not flags_of(root) & OVERFLOW:
+            for count in range(count, count + 100):
+                os.utime(f"{root}/f", ns=(count, count))
+        lines = [line for line in said_by_us(log) if "ends here" in line]
+        equal((len(lines), "there is no room for more records" in "".join(lines)), (1, True), f"{lines}")
+        space, taken = os.statvfs(root), info(root).capacity
+        eighth = space.f_blocks * space.f_frsize // 8
+        equal(eighth - SEGMENT_LEAST < taken <= eighth, True, f"{taken} of {eighth}")
+        equal(space.f_bavail * space.f_frsize > eighth, True, f"{space} is free")
+        newest = list(Log.of_mount(root).records())[-1]
+        os.mkdir(f"{root}/after")
+        equal(list(Log.of_mount(root).records())[-1].recno, newest.recno, "the newest record")
+    with mounted(disk, FILESET) as root:
+        equal(flags_of(root) & OVERFLOW, OVERFLOW, "after a new mount")
+        equal(os.path.isdir(f"{root}/after"), True, "what was made after the end")
     check_ext(disk)
 
 
