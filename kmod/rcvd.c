@@ -84,13 +84,22 @@ static void izo_rcvd_fill(const struct izo_peer *p, u64 serial, struct izo_rcvd_
 	izo_crc_seal(s, sizeof(*s), &s->crc);
 }
 
-/* Of a copy whose serial is larger than the known one. */
+/*
+ * Of a copy whose serial is larger than the known one. A crash leaves a damaged one only where there
+ * is no journal, and what it says was not promised there.
+ */
 static void izo_rcvd_take_copy(struct izo_log *log, const struct izo_rcvd_slot *slots,
 			       unsigned int copy)
 {
+	if (!memchr_inv(slots, 0, sizeof(*slots)))
+		return;
 	if (le32_to_cpu(slots->magic) != IZO_RCVD_MAGIC ||
-	    le64_to_cpu(slots->serial) <= log->rcvd_serial ||
-	    !izo_crc_matches(slots, sizeof(*slots), &slots->crc))
+	    !izo_crc_matches(slots, sizeof(*slots), &slots->crc)) {
+		pr_warn("%s: copy %u of last_rcvd is damaged: if it was the newest, records of peers are applied again; check the device\n",
+			log->sb->s_id, copy);
+		return;
+	}
+	if (le64_to_cpu(slots->serial) <= log->rcvd_serial)
 		return;
 	log->rcvd_serial = le64_to_cpu(slots->serial);
 	log->rcvd_copy = copy;

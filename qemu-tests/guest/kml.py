@@ -241,7 +241,7 @@ def reseal(record: bytes) -> bytes:
     return record[:8] + struct.pack("<I", _crc_without(record, 8)) + record[12:]
 
 
-def _slots(copy: bytes) -> Iterator[tuple[bytes, int, int]]:
+def slots(copy: bytes) -> Iterator[tuple[bytes, int, int]]:
     """Peers, their positions and the serial, in one copy of last_rcvd."""
     for at in range(0, len(copy) - RCVD_SLOT.size + 1, RCVD_SLOT.size):
         slot = copy[at:at + RCVD_SLOT.size]
@@ -362,7 +362,7 @@ class Log:
         newest: tuple[int, list[tuple[bytes, int, int]]] = (0, [])
         copy_size = len(content) // 8
         for copy in range(8):
-            slots = list(_slots(content[copy * copy_size:(copy + 1) * copy_size]))
-            if slots and slots[0][2] > newest[0]:
-                newest = (slots[0][2], slots)
+            found = list(slots(content[copy * copy_size:(copy + 1) * copy_size]))
+            if found and found[0][2] > newest[0]:
+                newest = (found[0][2], found)
         self.received = newest[1]
