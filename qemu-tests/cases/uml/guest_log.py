@@ -30,6 +30,7 @@ ALSO_ON = ("vintermezzo", "intermezzo:xfs", "intermezzo:btrfs")
 # btrfs does not count subdirectories.
 LINKS_OF_A_DIRECTORY = 1 if CACHE == "btrfs" else 2
 CAPABILITY = "security.capability"
+FS_IOC_SETFLAGS = 0x40086602
 NODUMP, IMMUTABLE, PROJINHERIT = 0x40, 0x10, 0x20000000
 FS_IOC_FSGETXATTR, FS_IOC_FSSETXATTR, FS_XFLAG_PROJINHERIT = 0x801c581f, 0x401c5820, 0x200
 # What not every cache can do with a body.
@@ -619,7 +620,18 @@ def test_logs_are_guarded(disk: str) -> None:
             expect_errno(errno.EPERM, os.open, f"{folder}/{name}", os.O_WRONLY)
             expect_errno(errno.EPERM, os.unlink, f"{folder}/{name}")
             expect_errno(errno.EPERM, os.rename, f"{folder}/{name}", fs.path("x"))
+            expect_errno(errno.EPERM, os.chmod, f"{folder}/{name}", 0o666)
+            expect_errno(errno.EPERM, os.chown, f"{folder}/{name}", 7, 7)
+            expect_errno(errno.EPERM, os.utime, f"{folder}/{name}")
+            expect_errno(errno.EPERM, os.truncate, f"{folder}/{name}", 0)
+            expect_errno(errno.EPERM, os.setxattr, f"{folder}/{name}", "user.a", b"1")
+            expect_errno((errno.EPERM, errno.EXDEV), os.link, f"{folder}/{name}", fs.path("x"))
         expect_errno(errno.EPERM, os.open, f"{folder}/kml.0", os.O_RDONLY)
+        fd = os.open(f"{folder}/kml", os.O_RDONLY)
+        flags = struct.pack("=I", NODUMP)
+        expect_errno((errno.EPERM, errno.ENOTTY), fcntl.ioctl, fd, FS_IOC_SETFLAGS, flags)
+        expect_errno(errno.EINVAL, os.ftruncate, fd, 0)
+        os.close(fd)
         equal(os.listdir(fs.root), [n for n in os.listdir(fs.root) if n != ".intermezzo"], "not listed")
         fs.none(lambda: None)
 
