@@ -8,11 +8,9 @@ import struct
 import uuid
 
 from guest.kml import Fid, crc32c
-from guest.replay import fid_of
+from guest.replay import BASE, BASE_ENTRY, BASE_MAGIC, IDENTITY, IDENTITY_FORM, fid_of
 
 REPLICAS, REPLICA = struct.Struct("<8sII16sHHI16x"), struct.Struct("<16sHHI8x")
-BASE, BASE_ENTRY = struct.Struct("<8sIIQQ"), struct.Struct("<IHH")
-FID_XATTR, FID_XATTR_NAME = struct.Struct("<BBHIQ"), "trusted.izo"
 PEER, SELF = 1, 2
 REPLICAS_SIZE = 16384
 
@@ -32,8 +30,8 @@ def base(entries: list[tuple[int, int]], count: int | None = None) -> bytes:
     """The file `base`: generation and replica by inode number; `count` may lie."""
     body = b"".join(BASE_ENTRY.pack(generation, replica, 0) for generation, replica in entries)
     told = len(entries) if count is None else count
-    crc = crc32c(BASE.pack(b"IZOBAS1\0", 1, 0, told, 0) + body)
-    return BASE.pack(b"IZOBAS1\0", 1, crc, told, 0) + body
+    crc = crc32c(BASE.pack(BASE_MAGIC, 1, 0, told, 0) + body)
+    return BASE.pack(BASE_MAGIC, 1, crc, told, 0) + body
 
 
 def objects(root: str) -> list[Fid]:
@@ -54,8 +52,8 @@ def base_of(made_by_peer: list[Fid]) -> bytes:
 
 def set_fid(path: str, fid: Fid) -> None:
     """Mark an object of a cache as one that a peer made."""
-    value = FID_XATTR.pack(1, 0, fid.replica, fid.generation, fid.ino)
-    os.setxattr(path, FID_XATTR_NAME, value, follow_symlinks=False)
+    value = IDENTITY_FORM.pack(1, 0, fid.replica, fid.generation, fid.ino)
+    os.setxattr(path, IDENTITY, value, follow_symlinks=False)
 
 
 def write_tables(root: str, tables: dict[str, bytes], fileset: str = "rootset") -> None:

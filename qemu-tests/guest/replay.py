@@ -3,12 +3,16 @@
 
 The baseline is taken when nothing is logged yet; `Model.apply()` replays record by record and refuses what
 does not fit; `Model.differences()` compares with a tree: an intermezzo mount, or its cache mounted as
-ext4.
+ext4. What a peer made is known as that in its cache only.
+
+Alone, or a server, whose log has what its clients made too, a replica is as its log says. A client is not:
+what comes from its server is not in its log.
 """
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import fnmatch
 import hashlib
@@ -18,7 +22,7 @@ import struct
 from dataclasses import dataclass, field
 from typing import Callable
 
-from guest.kml import EXCHANGE, ROOT, Fid, Log, Record
+from guest.kml import EXCHANGE, ROOT, Corrupt, Fid, Log, Record, crc32c
 
 # kmod/class.c
 ROOT_LOCALS = ("etc/default/intersync*", "etc/fstab", "etc/machine-id", "lost+found", "run", "tmp",
@@ -28,6 +32,9 @@ COMPARED = ("mode", "uid", "gid", "rdev", "fsflags", "projid", "target", "xattrs
             "size", "content")
 CACHES_OWN_XATTRS = ("btrfs.", "trusted.SGI_ACL_")
 USER_FLAGS = 0x000380ff | 0x20000000
+# Of an object that another replica made: version, flags, replica, generation, inode number there.
+IDENTITY, IDENTITY_FORM = "trusted.izo", struct.Struct("<BBHIQ")
+BASE, BASE_ENTRY, BASE_MAGIC = struct.Struct("<8sIIQQ"), struct.Struct("<IHH"), b"IZOBAS1\0"
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -55,6 +62,54 @@ def fid_of(path: bytes, index: int) -> Fid:
         generation, low, high = struct.unpack_from("=III", buffer, 8)
         ino = low | high << 32
     return Fid(index, ino, generation)
+
+
+def made_elsewhere(path: bytes) -> Fid | None:
+    """The FID of an object of a cache that carries one, as what a peer made does."""
+    try:
+        value = os.getxattr(path, IDENTITY, follow_symlinks=False)
+    except OSError as error:
+        if error.errno in (errno.ENODATA, errno.EOPNOTSUPP):
+            return None
+        raise
+    version, _, replica, generation, ino = IDENTITY_FORM.unpack(value)
+    if version != 1 or not replica or not ino:
+        raise Corrupt(f"{IDENTITY} of {path!r}: {value!r}")
+    return Fid(replica, ino, generation)
+
+
+def copied_with(data: bytes) -> dict[int, tuple[int, int]]:
+    """The table `base` of a cloned disk: by inode number generation and maker of what came with the copy."""
+    magic, version, crc, count, zero = BASE.unpack_from(data)
+    entries = data[BASE.size:]
+    if (magic, version, zero, len(entries)) != (BASE_MAGIC, 1, 0, count * BASE_ENTRY.size):
+        raise Corrupt(f"base of {count} entries in {len(data)} bytes, magic {magic!r} version {version}")
+    if crc32c(BASE.pack(magic, version, 0, count, zero) + entries) != crc:
+        raise Corrupt("checksum of base")
+    return {ino: (generation, replica)
+            for ino, (generation, replica, _) in enumerate(BASE_ENTRY.iter_unpack(entries)) if replica}
+
+
+class Identities:
+    """Who the objects of a cache are, on replica `index` of a fileset: FIDs as its log has them."""
+
+    def __init__(self, root: str, index: int, fileset: str = "rootset") -> None:
+        self._index = index
+        self._copied: dict[int, tuple[int, int]] = {}
+        try:
+            with open(f"{root}/.intermezzo/{fileset}/base", "rb") as stream:
+                self._copied = copied_with(stream.read())
+        except FileNotFoundError:
+            pass
+
+    def fid(self, path: bytes) -> Fid:
+        """An object's own, whoever made it."""
+        elsewhere = made_elsewhere(path)
+        if elsewhere:
+            return elsewhere
+        here = fid_of(path, self._index)
+        generation, replica = self._copied.get(here.ino, (0, 0))
+        return here._replace(replica=replica) if replica and generation == here.generation else here
 
 
 @dataclass
@@ -106,7 +161,7 @@ def _flags_of(path: bytes, mode: int) -> tuple[int, int]:
 
 def _xattrs_of(path: bytes) -> dict[str, bytes]:
     names = [n for n in os.listxattr(path, follow_symlinks=False)
-             if n != "trusted.izo" and not n.startswith(("trusted.izo.", *CACHES_OWN_XATTRS))]
+             if n != IDENTITY and not n.startswith((f"{IDENTITY}.", *CACHES_OWN_XATTRS))]
     return {n: os.getxattr(path, n, follow_symlinks=False) for n in names}
 
 
@@ -135,7 +190,7 @@ def is_local(path: str, locals_: tuple[str, ...]) -> bool:
 def snapshot(root: str, index: int = 1, locals_: tuple[str, ...] = ()) -> Tree:
     """A tree as it is; class local and the log's own directory left out."""
     tree: Tree = {}
-    top = os.fsencode(root)
+    top, who = os.fsencode(root), Identities(root, index)
 
     def scan(path: bytes, relative: str, fid: Fid) -> None:
         node = tree[fid] = _node_of(path)
@@ -146,7 +201,7 @@ def snapshot(root: str, index: int = 1, locals_: tuple[str, ...] = ()) -> Tree:
             child = path + b"/" + name
             if (not relative and name in (b".intermezzo", b"lost+found")) or is_local(below, locals_):
                 continue
-            its_fid = fid_of(child, index)
+            its_fid = who.fid(child)
             node.names[name] = its_fid
             if its_fid not in tree:
                 scan(child, below, its_fid)

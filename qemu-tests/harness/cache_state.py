@@ -50,6 +50,7 @@ class Finding:
     unusable: str = ""
     fsck: str = ""
     records: int = 0
+    forwarded: int = 0  # records of changes that another replica made
     counts: dict[str, int] = field(default_factory=dict)
     bytes: dict[str, int] = field(default_factory=dict)
     listed: int = 0
@@ -234,11 +235,13 @@ def _compare(tree: Path, baseline: Baseline, found: Finding) -> None:
         found.listed, found.overflow = len(log.listed), log.overflow
         for record in log.records():
             model.apply(record)
+            found.forwarded += record.origin != log.self_index
             if record.op == "close":
                 closes[record.object] = record.recno
         found.records, found.counts, found.bytes = model.records, model.counts, model.bytes
         real = replay.snapshot(str(tree), log.self_index, baseline.local)
-        touched = (replay.fid_of(os.fsencode(tree / path), log.self_index) for path in baseline.touched)
+        who = replay.Identities(str(tree), log.self_index, FILESET)
+        touched = (who.fid(os.fsencode(tree / path)) for path in baseline.touched)
         differences = model.differences(real, {*log.listed, *touched})
         if differences:
             raise replay.Diverged(f"{len(differences)} differences after {model.records} records: "

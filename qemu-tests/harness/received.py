@@ -8,15 +8,13 @@ position is at its record or behind it.
 from __future__ import annotations
 
 import os
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 
 from guest.kml import Fid, Record
+from guest.replay import made_elsewhere
 from harness import cache_state
 
-# Of an object that another replica made: version, flags, replica, generation, inode number there.
-IDENTITY, IDENTITY_FORM = "trusted.izo", struct.Struct("<BBHIQ")
 CONFLICT_COPY = ".conflict-"
 
 
@@ -39,10 +37,9 @@ def look(tree: Path) -> Received:
     for folder, folders, files in os.walk(tree):
         for name in (*folders, *files):
             path = Path(folder, name)
-            if IDENTITY in os.listxattr(path, follow_symlinks=False):
-                form = os.getxattr(path, IDENTITY, follow_symlinks=False)
-                _, _, replica, generation, ino = IDENTITY_FORM.unpack(form)
-                places[Fid(replica, ino, generation)] = name.split(CONFLICT_COPY)[0]
+            fid = made_elsewhere(os.fsencode(path))
+            if fid:
+                places[fid] = name.split(CONFLICT_COPY)[0]
     forwarded = [record.origin_recno for record in log.records() if record.origin != log.self_index]
     return Received(max((recno for _, recno, _ in log.received), default=0), places, forwarded)
 

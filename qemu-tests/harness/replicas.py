@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from guest.intersync import replicated
-from guest.replay import ROOT_LOCALS, is_local
+from guest.replay import IDENTITY, ROOT_LOCALS, is_local
 from guest.tree import differences
 from harness import accel, artifacts, cache_state, debian, guest_script, verdict
 from harness.qemu import Disk, Guest, Machine, Run, copy_sparse, script_disk
@@ -24,8 +24,6 @@ ROLES = ("server", "client")
 UNIT = "intersync@.service"
 # Seconds for both guests together, and for one to wait for the other, on the reference machine.
 LIMIT, STEP_LIMIT = 600, 120
-# Of an object that was made elsewhere: where. Its maker knows; the mount does not show it.
-IDENTITY = "trusted.izo"
 # The client's power is cut when it has called so many texts safe, and goes on writing.
 SAFE_TEXTS = 20
 SAFE = re.compile(r"^IZO \w+ fact safe: (\d+) *\r?\n", re.MULTILINE)
@@ -76,6 +74,7 @@ def on_disk(top: Path) -> dict[str, dict[str, Any]]:
     """What must be the same on every replica, in a cache that is mounted itself."""
     tree = replicated(str(top))
     for entry in tree.values():
+        # where an object was made its maker knows, and the mount does not show
         entry["xattrs"].pop(IDENTITY, None)
     return tree
 

@@ -8,13 +8,14 @@ import stat
 import struct
 from copy import deepcopy
 from dataclasses import MISSING, fields, replace
+from pathlib import Path
 from typing import Any, Callable
 
 import pytest
 
-from guest import kml
+from guest import clone, kml, replay
 from guest.kml import EXCHANGE, ROOT, WHITEOUT, Corrupt, Fid, Log, Place, Record
-from guest.replay import Diverged, Model, Node, Tree
+from guest.replay import Diverged, Identities, Model, Node, Tree
 
 EPOCH, FIRST = 0x1122334455667788, 120
 D, E, F, G, N, A, C, S, W, T = (Fid(1, ino, 7) for ino in range(20, 30))
@@ -366,3 +367,36 @@ def test_what_is_being_written_is_not_compared():
     assert model.differences(tree, {G}) == []
     tree[G].uid += 1
     assert len(model.differences(tree, {G})) == 1
+
+
+def identities(folder: Path, monkeypatch: pytest.MonkeyPatch, index: int = 2) -> Callable[[Fid | None], Fid]:
+    """Who an object of that cache is which replica `index` has as its inode F, if it carries this FID."""
+    def found(carried: Fid | None) -> Fid:
+        monkeypatch.setattr(replay, "made_elsewhere", lambda path: carried)
+        monkeypatch.setattr(replay, "fid_of", lambda path, index: F._replace(replica=index))
+        return Identities(str(folder), index).fid(b"f")
+    return found
+
+
+def test_object_is_who_made_it(tmp_path, monkeypatch):
+    """It is ours, but if it carries another's FID, or came with the copy of another's disk: then its inode is
+    that of the table `base`, in the same generation."""
+    who, ours = identities(tmp_path, monkeypatch), F._replace(replica=2)
+    assert (who(None), who(Fid(1, 999, 3))) == (ours, Fid(1, 999, 3))
+    (tmp_path / ".intermezzo/rootset").mkdir(parents=True)
+    for entry, expected in (((F.generation, 1), F), ((F.generation, 3), F._replace(replica=3)),
+                            ((F.generation + 1, 1), ours), ((F.generation, 0), ours), (None, ours)):
+        entries = [(F.generation, 1)] * F.ino + ([entry] if entry else [])
+        (tmp_path / ".intermezzo/rootset/base").write_bytes(clone.base(entries))
+        assert (who(None), who(Fid(1, 999, 3))) == (expected, Fid(1, 999, 3))
+
+
+@pytest.mark.parametrize("at", range(0, 48, 4))
+def test_damaged_table_is_refused(at, tmp_path, monkeypatch):
+    """As the kernel does: nobody would be who they are."""
+    data = bytearray(clone.base([(7, 1), (8, 1)]))
+    data[at] ^= 1
+    (tmp_path / ".intermezzo/rootset").mkdir(parents=True)
+    (tmp_path / ".intermezzo/rootset/base").write_bytes(data)
+    with pytest.raises(Corrupt):
+        identities(tmp_path, monkeypatch)(None)

@@ -4,7 +4,8 @@
 Both write texts at once. QEMU is killed, and the disk is made as the cut leaves it: all that a flush had made
 safe, and of what was written since all, some whole writes, or single sectors. From that disk the guest boots
 again; the other has gone on meanwhile. In the end both trees must be equal, and each text that was safe then,
-or was written by the other, must be there once. Environment: IZO_REPLICA_CUTS= cuts of each of the two.
+or was written by the other, must be there once; and the server's tree must be the replay of its log.
+Environment: IZO_REPLICA_CUTS= cuts of each of the two.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import pytest
 from guest.tree import differences
 from harness import artifacts, cache_state, replicas, small_replicas, tiny, verdict
 from harness.blocklog import Cut, Rebuilder, Recording, Survivors, recorded
+from harness.cache_state import Baseline
 from harness.qemu import Disk, Guest, copy_sparse, empty_ext4
 from harness.schedule import Job, Outcome, boots
 
@@ -95,6 +97,7 @@ class _Run:
             (self._directory / "tree" / name).mkdir(parents=True)
         empty_ext4(self._disk("server"), MEGABYTES, "-d", self._directory / "tree")
         replicas.make_replicas(self._disk("server"), self._disk("client"))
+        self._baseline = Baseline.of(self._disk("server"))
         before = copy_sparse(self._disk(job.role), self._directory / "before.ext4")
         started = time.monotonic()
         survivor, nonce = self._guest(replicas.other(job.role), "first")
@@ -110,6 +113,7 @@ class _Run:
             survival.join()
         self._seconds = time.monotonic() - started
         self._compare(self._disk(survivor.name), state)
+        self._replay(state if job.role == "server" else self._disk("server"))
         return Outcome(job, self._directory, "\n".join(self._consoles), self._verdict, self._seconds)
 
     def _disk(self, role: str) -> Path:
@@ -214,6 +218,14 @@ class _Run:
                                          if count > 1 and text != f"{SUM_OF_NOTHING:016x}"))
         facts["conflict copies"] = str(sum(".conflict-" in name for name in one.tree))
 
+    def _replay(self, server: Path) -> None:
+        """The server's disk and its log, which has what the client made too. Of a client that does not hold:
+        its log has nothing that came from the server."""
+        finding = cache_state.examine(server, self._baseline)
+        self._verdict.facts["records of the server's log"] = str(finding.records)
+        self._verdict.facts["of the client's changes"] = str(finding.forwarded)
+        self._verdict.facts["not as the server's log says"] = "" if finding.sound else str(finding)
+
 
 PAIRS = [CutPair(f"power-cut-of-{role}-{seed}", role, seed, cores=2)
          for seed in range(1, CUTS + 1) for role in replicas.ROLES]
@@ -228,5 +240,7 @@ def test_nothing_is_lost_by_a_power_cut_while_changes_travel(outcome: Outcome) -
     came = int(facts["came before the cut"])
     assert CAME[0] <= came < TEXTS, f"{came} had come: the cut was not amid the other's changes"
     assert int(facts["texts"]) >= TEXTS + TEXTS_AGAIN + SAFE_TEXTS[0]
-    for fault in ("differences", "lost", "twice"):
+    # each text of the client's was made and written
+    assert int(facts["of the client's changes"]) >= 2 * SAFE_TEXTS[0]
+    for fault in ("differences", "lost", "twice", "not as the server's log says"):
         assert not facts[fault], f"{fault}: {facts[fault]}\n{facts}\n{outcome.explain()}"

@@ -6,12 +6,14 @@ are the same.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from harness import artifacts, replicas
+from guest.replay import ROOT_LOCALS
+from harness import artifacts, cache_state, replicas
+from harness.qemu import copy_sparse
 from harness.schedule import Job, Outcome, boots
 
 pytestmark = pytest.mark.skipif(artifacts.root_type() == "ext4", reason="plain ext4 is not replicated")
@@ -25,6 +27,7 @@ class TwoRoots(Job):
 
     def run(self, directory: Path) -> Outcome:
         sides = replicas.prepare(directory, self.script)
+        copy_sparse(sides[0].disk, directory / "before.ext4")
         replicas.run(sides)
         runs = [[boot.outcome for boot in side.boots if boot.outcome] for side in sides]
         consoles = "\n".join(run.console for each in runs for run in each)
@@ -37,6 +40,8 @@ TWO_ROOTS = TwoRoots("two-debian-roots", "replica-root.sh", cores=2)
 
 # The names of their last boots.
 AT_THE_END = ("server", "client-again")
+# Directories of the server's in which nothing but what is class local changes.
+TOUCHED = ("etc/default", "var")
 
 
 def _require_of_both(outcome: Outcome, *checks: str, names: tuple[str, ...] = replicas.ROLES) -> None:
@@ -111,3 +116,15 @@ def test_both_trees_are_the_same_in_the_end(outcome: Outcome) -> None:
     outcome.require("both disks have the same tree")
     print(", ".join(f"{boot}: {outcome.fact(f'{boot}: both are the same')} s" for boot in AT_THE_END),
           f"{outcome.fact('objects compared')} objects")
+
+
+@boots(TWO_ROOTS)
+def test_the_servers_tree_is_the_replay_of_its_log(outcome: Outcome) -> None:
+    """What its client made is in its log too. Of a client that does not hold: its log has what it did itself
+    and nothing that came from the server."""
+    baseline = cache_state.Baseline.of(outcome.directory / "before.ext4", ROOT_LOCALS)
+    finding = cache_state.examine(outcome.directory / "server/root.ext4", replace(baseline, touched=TOUCHED))
+    print(f"{finding.records} records, {finding.forwarded} of them of changes that the client made")
+    assert finding.sound, f"{finding}\n{outcome.explain()}"
+    assert not finding.overflow and not finding.listed
+    assert finding.forwarded > replicas.SAFE_TEXTS, finding.counts

@@ -16,7 +16,7 @@ from guest.disks import check_ext, make_ext4, run
 from guest.expect import equal, expect_errno, intermezzo_only, wait_until
 from guest.kml import ROOT, Fid, Log, Record
 from guest.mounting import mount_old, refusal
-from guest.replay import Model, Tree, fid_of, snapshot
+from guest.replay import IDENTITY, IDENTITY_FORM, Model, Tree, fid_of, snapshot
 from guest.subject import FILESET, mount_point, mounted
 
 
@@ -157,7 +157,7 @@ def test_identity_is_not_copied_and_not_set(disk: str) -> None:
     cloned = Clone(disk)
     with mounted(disk, FILESET) as root:
         path, run_ = f"{root}/theirs", Watched(root)
-        value = clone.FID_XATTR.pack(1, 0, clone.PEER, 1, 5)
+        value = IDENTITY_FORM.pack(1, 0, clone.PEER, 1, 5)
         for name in ("trusted.izo", "trusted.izo.x"):
             equal(run_(expect_errno, errno.EOPNOTSUPP, os.setxattr, path, name, value), [], "records")
             expect_errno(errno.EOPNOTSUPP, os.setxattr, f"{root}/late", name, value)
@@ -175,7 +175,7 @@ def test_identity_is_not_copied_and_not_set(disk: str) -> None:
         equal(record.object, Clone.theirs, "the original")
     with mounted(disk, fstype="ext4") as root:
         marked = [name for name in ("theirs", "copy", "late")
-                  if clone.FID_XATTR_NAME in os.listxattr(f"{root}/{name}")]
+                  if IDENTITY in os.listxattr(f"{root}/{name}")]
         equal(marked, ["theirs"], "who has it on the cache")
     check_ext(disk)
 
@@ -184,7 +184,7 @@ def test_identity_is_not_copied_and_not_set(disk: str) -> None:
 def attribute(disk: str, value: bytes) -> Iterator[str]:
     """The clone mounted with `theirs` carrying this."""
     with mounted(disk, fstype="ext4") as root:
-        os.setxattr(f"{root}/theirs", clone.FID_XATTR_NAME, value)
+        os.setxattr(f"{root}/theirs", IDENTITY, value)
     with mounted(disk, FILESET) as root:
         yield root
 
@@ -193,9 +193,9 @@ def attribute(disk: str, value: bytes) -> Iterator[str]:
 def test_damaged_identity_is_not_guessed(disk: str) -> None:
     """An object whose attribute makes no sense can be read and not changed."""
     Clone(disk)
-    good = clone.FID_XATTR.pack(1, 0, clone.PEER, 0x1234, 777777)
-    for value in (good[:-1], good + b"\0", b"\2" + good[1:], clone.FID_XATTR.pack(1, 0, 0, 1, 5),
-                  clone.FID_XATTR.pack(1, 0, 3, 1, 5)):
+    good = IDENTITY_FORM.pack(1, 0, clone.PEER, 0x1234, 777777)
+    for value in (good[:-1], good + b"\0", b"\2" + good[1:], IDENTITY_FORM.pack(1, 0, 0, 1, 5),
+                  IDENTITY_FORM.pack(1, 0, 3, 1, 5)):
         with attribute(disk, value) as root:
             equal(Path(f"{root}/theirs").read_bytes(), b"theirs", "its body")
             expect_errno(errno.EUCLEAN, os.chmod, f"{root}/theirs", 0o600)
