@@ -16,8 +16,9 @@ import traceback
 from pathlib import Path
 from typing import Callable, Iterator
 
+from guest.changes import change_a_bit_of_everything, make_everything
 from guest.debug_switch import REFUSE, REFUSE_END, going_wrong
-from guest.disks import make_ext4
+from guest.disks import check_ext, make_ext4, run
 from guest.expect import as_user, equal, expect_errno, intermezzo_only, provokes, skip, wait_until
 from guest.kernel_log import KernelLog
 from guest.kml import GROUPS_CUT, Log
@@ -294,6 +295,28 @@ def test_largest_change_fits_into_the_smallest_journal(disk: str) -> None:
             os.chown(f"{root}/{number}", 1000 + number, 2000 + number)
             rename(f"{root}/{number}", f"{root}/moved{number}", RENAME_WHITEOUT)
         check(baseline, Log.of_mount(root), root)
+
+
+@intermezzo_only
+def test_every_change_is_a_transaction_of_its_own(disk: str) -> None:
+    """Small blocks, three quotas, and a commit for each change: none needs more of the journal than it asked
+    for, not a directory that splits either, and the records make the tree."""
+    if IN_MEMORY:
+        return
+    for option in ("sync", "dirsync"):
+        make_ext4(disk, "-b", "1024", "-O", "quota,project", "-I", "256", "-J", "size=4",
+                  "-E", "quotatype=usrquota:grpquota:prjquota", size="64M")
+        with mounted(disk, f"{FILESET},{option}") as root:
+            baseline = snapshot(root)
+            make_everything(root)
+            change_a_bit_of_everything(root, 0)
+            os.mkdir(f"{root}/splits")
+            run("setfacl", "-d", "-m", "u:7:rwx,g:8:rx", f"{root}/splits")
+            for number in range(200):
+                os.mkdir(f"{root}/splits/{number}{'n' * 200}")
+                os.chown(f"{root}/splits/{number}{'n' * 200}", number, number)
+            check(baseline, Log.of_mount(root), root)
+        check_ext(disk)
 
 
 @intermezzo_only
