@@ -8,10 +8,10 @@ from harness.artifacts import REPO
 FOLDER = REPO / "qemu-tests" / "cases" / "qemu" / "guest"
 
 
-def text(name: str, **variables: str) -> str:
-    """A guest script after the reporting functions and `variables`, which the script reads."""
+def text(*names: str, **variables: str) -> str:
+    """A guest script after the files that it needs, the reporting functions and `variables`, which it reads."""
     settings = [f"{key}='{value}'" for key, value in variables.items()]
-    return "\n".join([source("report.sh"), *settings, source(name)])
+    return "\n".join([source("report.sh"), *settings, *map(source, names)])
 
 
 def source(name: str) -> str:

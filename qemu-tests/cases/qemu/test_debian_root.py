@@ -24,7 +24,7 @@ BAD_BLOCK = 4000
 
 
 def _script(root_type: str) -> str:
-    return guest_script.text("debian-root.sh", IZO_TYPE=root_type)
+    return guest_script.text("root-states.sh", "debian-root.sh", IZO_TYPE=root_type)
 
 
 def _kernel_mounted(directory: Path, nonce: str) -> Machine:
