@@ -12,12 +12,12 @@ import subprocess
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 from guest.intersync import replicated
 from guest.replay import IDENTITY, ROOT_LOCALS, is_local
 from guest.tree import differences
-from harness import accel, artifacts, cache_state, debian, guest_script, verdict
+from harness import accel, artifacts, cable, cache_state, debian, guest_script, verdict
 from harness.qemu import Disk, Guest, Machine, Run, copy_sparse, script_disk
 
 ROLES = ("server", "client")
@@ -26,8 +26,14 @@ UNIT = "intersync@.service"
 LIMIT, STEP_LIMIT = 600, 120
 # The client's power is cut when it has called so many texts safe, and goes on writing.
 SAFE_TEXTS = 20
-SAFE = re.compile(r"^IZO \w+ fact safe: (\d+) *\r?\n", re.MULTILINE)
 LOOK_EVERY = 0.02
+# Facts by which guests ask the host for something.
+SAFE_FACT, ASK_FACT = "safe", "asks the host"
+SAFE = re.compile(rf"^IZO \w+ fact {SAFE_FACT}: (\d+) *\r?\n", re.MULTILINE)
+# What both ask for, one after the other, of the cable between them, and whether it is there then.
+CABLE_STEPS = (("to cut the link", False), ("to put the link back", True))
+# Who tells, what, and facts about it.
+Told = Callable[[str, str, dict[str, str]], None]
 
 
 def _install(image: Path) -> None:
@@ -50,10 +56,10 @@ def other(role: str) -> str:
 
 def network(directory: Path, role: str) -> list[str]:
     """QEMU's words for one end of a cable; its sockets are in `directory`. The MAC address ends in 1 or 2."""
-    cable = (f"dgram,id=private,local.type=unix,local.path={directory / f'net-{role}'},"
-             f"remote.type=unix,remote.path={directory / f'net-{other(role)}'}")
-    card = f"virtio-net-pci,netdev=private,romfile=,mac=52:54:00:00:00:0{ROLES.index(role) + 1}"
-    return ["-netdev", cable, "-device", card]
+    ends = (f"dgram,id={cable.NETDEV},local.type=unix,local.path={directory / f'net-{role}'},"
+            f"remote.type=unix,remote.path={directory / f'net-{other(role)}'}")
+    card = f"virtio-net-pci,netdev={cable.NETDEV},romfile=,mac=52:54:00:00:00:0{ROLES.index(role) + 1}"
+    return ["-netdev", ends, "-device", card]
 
 
 def make_replicas(server: Path, client: Path) -> None:
@@ -106,7 +112,8 @@ def _machine(directory: Path, role: str, script: str | None, nonce: str, **varia
     """A guest with one end of the private network; root.ext4 is in `directory`."""
     disks = [Disk(directory / "root.ext4", "izo-root")]
     if script:
-        text = guest_script.text(script, IZO_ROLE=role, IZO_OTHER=other(role),
+        text = guest_script.text("root-states.sh", script, IZO_TYPE="intermezzo",
+                                 IZO_ROLE=role, IZO_OTHER=other(role),
                                  IZO_LIMIT=str(round(STEP_LIMIT * accel.time_scale())), **variables)
         disks.append(Disk(script_disk(directory / "script.disk", text), "izo-test"))
     return Machine(
@@ -116,7 +123,7 @@ def _machine(directory: Path, role: str, script: str | None, nonce: str, **varia
         nonce=nonce,
         disks=disks,
         limit=LIMIT,
-        options=network(directory.parent, role),
+        options=[*network(directory.parent, role), *cable.monitor(directory.parent, role)],
     )
 
 
@@ -141,6 +148,7 @@ class Side:
     role: str
     script: str | None
     boots: list[Boot] = field(default_factory=list)
+    told: Told = lambda who, what, facts: None
 
     @property
     def disk(self) -> Path:
@@ -165,8 +173,11 @@ class Side:
         if self.role == "client" and self.script:
             if not self._lose_power():
                 return
+            self.told("host", f"cuts the power of the {self.role}, while it writes text after text",
+                      {"texts that were safe": str(self._safe_texts())})
             folder = self.boots[-1].directory
             self.add_boot(folder.with_name(f"{folder.name}-again"), "again", IZO_SAFE=str(self._safe_texts()))
+            self.told(self.role, "boots again", {})
         self._run_last()
 
     def _run_last(self) -> None:
@@ -205,13 +216,31 @@ def prepare(directory: Path, script: str | None) -> list[Side]:
     return sides
 
 
-def run(sides: list[Side]) -> None:
-    """Boot both side by side and wait until both have powered off; the client loses its power once."""
+def run(sides: list[Side], told: Told | None = None) -> None:
+    """Boot both side by side and wait until both have powered off; the link between them is cut once, and the
+    client loses its power once."""
+    ended = threading.Event()
+    for side in sides:
+        side.told = told or side.told
     threads = [threading.Thread(target=side.run) for side in sides]
-    for thread in threads:
+    link = threading.Thread(target=_do_to_the_link, args=(sides, ended))
+    for thread in [*threads, link]:
         thread.start()
     for thread in threads:
         thread.join()
+    ended.set()
+    link.join()
+
+
+def _do_to_the_link(sides: list[Side], ended: threading.Event) -> None:
+    """What both ask for, once both have."""
+    for step, there in CABLE_STEPS:
+        while not all(f" fact {ASK_FACT}: {step}" in side.said() for side in sides):
+            if ended.wait(LOOK_EVERY):
+                return
+        for side in sides:
+            cable.plug(side.boots[0].directory.parent, side.role, there)
+        sides[0].told("host", "puts the link back" if there else "cuts the link between the two", {})
 
 
 def judged(sides: list[Side]) -> verdict.Verdict:

@@ -78,25 +78,47 @@ def test_changes_come_to_the_other_side(outcome: Outcome) -> None:
 
 
 @boots(TWO_ROOTS)
+def test_the_root_is_read_only_first_and_read_write_by_its_remount(outcome: Outcome) -> None:
+    for names in (replicas.ROLES, AT_THE_END):
+        _require_of_both(outcome, "the root is read-only before the remount",
+                         "a write before the remount says read-only", "no_filter is set before the remount",
+                         "the root is read-write after the remount", names=names)
+
+
+@boots(TWO_ROOTS)
 def test_what_was_written_before_intersync_ran_comes_too(outcome: Outcome) -> None:
+    for names in (replicas.ROLES, AT_THE_END):
+        _require_of_both(outcome, "intersync did not run yet when a unit had written a file",
+                         "no_filter was set then", names=names)
     outcome.require("client: what the server wrote before intersync ran is here")
     outcome.require("server: what the client wrote before intersync ran is here")
 
 
 @boots(TWO_ROOTS)
 def test_a_client_works_alone_and_catches_up(outcome: Outcome) -> None:
+    """Folders are made, files written, renamed and removed, and sync(1) returns, with a frozen daemon and
+    without one; nobody waits for the server."""
+    for state in ("frozen", "stopped"):
+        outcome.require(f"client: intersync was {state} all the time")
+        outcome.require(f"server: what the client did while its daemon was {state} is here")
     outcome.require("client: the root works with a frozen daemon")
     outcome.require("client: the root works without its daemon")
-    outcome.require("client: the link is cut")
-    outcome.require("server: what the client wrote meanwhile is here")
+
+
+@boots(TWO_ROOTS)
+def test_both_write_while_the_link_is_cut_and_get_the_others(outcome: Outcome) -> None:
+    _require_of_both(outcome, "the link is cut", "writes while the link is cut", "the link is back")
+    outcome.require("client: the server is out of reach")
+    outcome.require("client: intersync finds no server and goes on trying")
+    outcome.require("client: the link is still cut")
+    for side in replicas.ROLES:
+        outcome.require(f"{side}: what the {replicas.other(side)} wrote meanwhile is here")
 
 
 @boots(TWO_ROOTS)
 def test_of_a_conflict_the_servers_version_has_the_name_and_a_copy_is_kept(outcome: Outcome) -> None:
-    outcome.require("server: the version of the server has the name")
-    outcome.require("client: the version of the server has come")
-    _require_of_both(outcome, "the loser of the conflict is here")
-    outcome.require("server: izoctl lists the conflict")
+    _require_of_both(outcome, "the version of the server has the name",
+                     "the text of the client is kept in a copy", "izoctl lists the conflict")
 
 
 @boots(TWO_ROOTS)
