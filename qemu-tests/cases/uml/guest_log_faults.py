@@ -18,13 +18,14 @@ from guest import clone
 from guest.changes import change_a_bit_of_everything, fill_up, make_everything, read, shrink, write
 from guest.disks import check_ext, copy_as_after_a_crash, debugfs_write, fill, make_ext4, run
 from guest.expect import equal, expect_errno, intermezzo_only, provokes, wait_until
+from guest.failing_disk import FailingDisk
 from guest.kernel_log import KernelLog, said_by_us
 from guest.kml import RECOVERED, WHOLE, Log, crc32c
 from guest.log_info import FAILED, JOURNALED, OVERFLOW, SEGMENT_LEAST, flags_of, info, wait_for_spares
-from guest.mounting import mount_old, refusal, remount_old, umount
+from guest.mounting import mount_old, refusal, remount_old
 from guest.replay import check, fid_of, snapshot
 from guest.subject import FILESET, mount_point, mounted
-from guest.syscalls import FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, fallocate, syncfs
+from guest.syscalls import syncfs
 
 FIBMAP = 1
 # sizeof(struct izo_kml_control); its version is at 8, its checksum at 12
@@ -38,48 +39,6 @@ def sync_folder(path: str) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
-
-
-class FailingDisk:
-    """A disk on a tmpfs. With that full, a block never written before gets EIO; all others can be read and
-    written."""
-
-    def __init__(self, whole: bool = False) -> None:
-        self._whole = whole
-
-    def __enter__(self) -> FailingDisk:
-        self._below = mount_point()
-        mount_old("none", self._below, "tmpfs", "size=72m" if self._whole else "size=24m")
-        with open(f"{self._below}/image", "wb") as stream:
-            if self._whole:
-                stream.write(bytes(48 << 20))
-            stream.truncate(48 << 20)
-        self.device = run("losetup", "--find", "--show", f"{self._below}/image").strip()
-        # of the journal only what was in use is there
-        make_ext4(self.device, "-b", "4096", "-E", "nodiscard,lazy_itable_init=0,lazy_journal_init=1")
-        return self
-
-    def fail_at(self, blocks: list[int]) -> None:
-        """From here on these cannot be written; all others can, if the disk is whole."""
-        fd = os.open(f"{self._below}/image", os.O_RDWR)
-        for block in blocks:
-            fallocate(fd, FALLOC_PUNCH_HOLE | FALLOC_KEEP_SIZE, block * 4096, 4096)
-        os.close(fd)
-        fill(f"{self._below}/filler")
-
-    def fail(self) -> None:
-        """From here on the journal cannot go on."""
-        os.sync()
-        fill(f"{self._below}/filler")
-
-    def repair(self) -> None:
-        """Undo fail()."""
-        os.unlink(f"{self._below}/filler")
-
-    def __exit__(self, kind, error, trace) -> None:
-        run("losetup", "--detach", self.device)
-        if kind is None:
-            umount(self._below)
 
 
 def expect_read_only(root: str, listed: int) -> None:
