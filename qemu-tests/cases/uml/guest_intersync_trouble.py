@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Replicas in trouble: a file that is in use, a journal that fails, a log that ends or is damaged."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import subprocess
+import threading
+from pathlib import Path
+from typing import Iterator
+
+from guest.disks import check_ext, fill, make_ext4, run
+from guest.expect import equal, errno_of, expect_errno, intermezzo_only, provokes, wait_until
+from guest.failing_disk import FailingDisk
+from guest.intersync import Intersync, converge, loopback_up, program
+from guest.log_info import FAILED, OVERFLOW, flags_of
+from guest.mounting import mount_old, refusal, remount_old
+from guest.subject import FILESET, mount_point, mounted
+from guest.syscalls import syncfs
+
+ENVIRONMENT = ("IZO_TOOLS",)
+CASE_DEADLINE = 240
+OPTIONS = f"{FILESET},mtp=/srv"
+IN_USE = "wait: a file is being changed here", "waiting: a file is being changed here"
+FAULT = "the log met an error"
+ENDED = "the log has overflowed"
+
+
+def lines_with(daemon: Intersync, word: str, since: int = 0) -> list[str]:
+    """What it said."""
+    return [line for line in daemon.said()[since:].splitlines() if word in line]
+
+
+def conflicts(root: str) -> list[str]:
+    """The paths that `izoctl conflicts` lists, or what it complains of."""
+    done = subprocess.run([f"{os.environ['IZO_TOOLS']}/src/tools/izoctl", "conflicts", "--json", root],
+                          capture_output=True, text=True, check=False)
+    return sorted(json.loads(line)["path"] for line in done.stdout.splitlines()) or done.stderr.splitlines()
+
+
+def ticks(daemon: Intersync) -> int:
+    """What it has used of a processor."""
+    assert daemon.process is not None
+    stat = Path(f"/proc/{daemon.process.pid}/stat").read_text(encoding="ascii")
+    return sum(int(field) for field in stat.rpartition(")")[2].split()[11:13])
+
+
+def stay_calm(*daemons: Intersync) -> None:
+    """They run, and neither compute nor talk without end."""
+    before = [(ticks(daemon), len(daemon.said())) for daemon in daemons]
+    threading.Event().wait(2)
+    for daemon, (used, said) in zip(daemons, before):
+        assert daemon.process is not None
+        equal(daemon.process.poll(), None, f"exit code: {daemon.said()[-1000:]}")
+        took, more = (ticks(daemon) - used) / os.sysconf("SC_CLK_TCK"), daemon.said()[said:].splitlines()
+        equal((took < 1, len(more) < 10), (True, True), f"{took} s of a processor in 2 s, and {more}")
+
+
+class Pair:
+    """A server's mount and a client's, and their daemons."""
+
+    def __init__(self, server: Intersync, client: Intersync) -> None:
+        self.server, self.client = server, client
+
+    def sides(self, server_first: bool) -> tuple[Intersync, Intersync]:
+        """Both, in this order or the other."""
+        return (self.server, self.client) if server_first else (self.client, self.server)
+
+    def converge(self) -> None:
+        """Until both have the same."""
+        converge(self.server.words[-1], self.client.words[-1], self.server, self.client)
+
+    def stop(self) -> None:
+        """Both, as a service manager does."""
+        equal([self.client.stop(), self.server.stop()], [0, 0], "exit codes after SIGTERM")
+
+
+@contextlib.contextmanager
+def started(server_root: str, client_root: str) -> Iterator[Pair]:
+    """Running and the same."""
+    loopback_up()
+    with Intersync(server_root) as server, Intersync(client_root, server="127.0.0.1") as client:
+        both = Pair(server, client)
+        both.converge()
+        yield both
+
+
+def in_use(both: Pair, server_holds: bool, mine: bytes) -> None:
+    """A file is open for writing on one side, where `mine` was written to it, while the other changes it and
+    more; then it is closed."""
+    holder, other = both.sides(server_holds)
+    here, there = Path(holder.words[-1]), Path(other.words[-1])
+    name = f"{'server' if server_holds else 'client'}-{len(mine)}"
+    (here / name).write_bytes(b"old")
+    both.converge()
+    since = len(holder.said())
+    with open(here / name, "r+b", buffering=0) as stream:
+        if mine:
+            stream.write(mine)
+        (there / name).write_bytes(b"of the other side")
+        behind = [f"{name}-behind-{number}" for number in range(3)]
+        for one in behind:
+            (there / one).write_bytes(one.encode())
+        word = IN_USE[not server_holds]
+        holder.await_word(word, since=since)
+        os.mkdir(here / f"{name}-meanwhile")
+        (here / f"{name}-meanwhile/f").write_bytes(b"meanwhile")
+        wait_until(lambda: (there / f"{name}-meanwhile/f").exists(), "what is made meanwhile comes")
+        equal((here / name).read_bytes(), mine or b"old", "the file in use")
+        equal([one for one in behind if (here / one).exists()], [], "what came before its turn")
+        stay_calm(holder, other)
+        equal(len(lines_with(holder, word, since)), 1, "lines about it")
+    if server_holds and not mine:
+        # No record tells of this close: the client asks again with the next news, or after a long poll.
+        (here / f"{name}-news").touch()
+    both.converge()
+    copies = sorted(path for path in os.listdir(here) if path.startswith(f"{name}.conflict-"))
+    texts = [(here / path).read_bytes() for path in (name, *copies)]
+    # The server's body keeps the name, whoever was the last.
+    bodies = [b"of the other side", mine][::-1 if server_holds else 1]
+    equal(texts, bodies if mine else [b"of the other side"], f"{name} and its copies {copies}")
+    for root in (here, there):
+        listed = [path for path in conflicts(str(root)) if os.path.basename(path).startswith(name)]
+        equal([os.path.basename(path) for path in listed], copies, "what izoctl lists")
+    equal([(here / one).read_bytes() for one in behind], [one.encode() for one in behind], "what was behind")
+
+
+@intermezzo_only
+def test_file_that_is_written_to(disk: str, second_disk: str) -> None:
+    """The other side's body waits, with what is behind it, and that is said; the root goes on. Closed, it is
+    a conflict: the server's body keeps the name, the client's is a copy that is listed."""
+    for one in (disk, second_disk):
+        make_ext4(one, "-b", "4096")
+    with mounted(disk, OPTIONS) as root, mounted(second_disk, OPTIONS) as other:
+        with started(root, other) as both:
+            for server_holds in (False, True):
+                in_use(both, server_holds, b"mine")
+            both.stop()
+
+
+@intermezzo_only
+def test_file_that_is_only_open_for_writing(disk: str, second_disk: str) -> None:
+    """The other side's body waits, with what is behind it; when it is closed the body comes, without a
+    copy."""
+    for one in (disk, second_disk):
+        make_ext4(one, "-b", "4096")
+    with mounted(disk, OPTIONS) as root, mounted(second_disk, OPTIONS) as other:
+        with started(root, other) as both:
+            for server_holds in (False, True):
+                in_use(both, server_holds, b"")
+            both.stop()
+
+
+def journal_fails(disk: str, is_servers: bool) -> None:
+    """The journal below one side fails while both run; it is repaired as a boot does."""
+    make_ext4(disk, "-b", "4096")
+    root = mount_point()
+    with FailingDisk() as failing, mounted(disk, OPTIONS) as sound_root, contextlib.ExitStack() as daemons:
+        with mounted(failing.device, OPTIONS, where=root):
+            both = daemons.enter_context(started(*((root, sound_root) if is_servers else (sound_root, root))))
+            failed, sound = both.sides(is_servers)
+            Path(root, "before").write_bytes(b"before" * 1000)
+            both.converge()
+            failing.fail()
+            os.mkdir(f"{root}/lost")
+            wait_until(lambda: flags_of(root) & FAILED, "the log has failed")
+            Path(sound_root, "meanwhile").write_bytes(b"meanwhile")
+            failed.await_word(FAULT)
+            expect_errno(errno.EROFS, os.mkdir, f"{root}/refused")
+            stay_calm(failed, sound)
+            lines = lines_with(failed, FAULT)
+            equal((len(lines), f"{root}/.intermezzo/rootset/kml" in lines[0]), (1, True), f"{lines}")
+            equal(os.path.exists(f"{sound_root}/lost"), False, "what was never committed is there")
+            equal(failed.stop(), 0, "exit code after SIGTERM")
+        failing.repair()
+        run("e2fsck", "-fy", failing.device, ok=(0, 1))
+        with mounted(failing.device, OPTIONS, where=root):
+            failed.start()
+            both.converge()
+            equal(sorted(os.listdir(root)), ["before", "lost+found", "meanwhile"], "what is there")
+            Path(root, "after").write_bytes(b"after" * 1000)
+            both.converge()
+            both.stop()
+        check_ext(failing.device)
+
+
+@intermezzo_only
+@provokes("JBD2: .*error", "Aborting journal", "EXT4-fs error", "EXT4-fs warning", "I/O error")
+def test_journal_of_the_client_fails(disk: str) -> None:
+    """Its daemon says so once and stays; the server goes on; repaired and mounted both become equal."""
+    journal_fails(disk, is_servers=False)
+
+
+@intermezzo_only
+@provokes("JBD2: .*error", "Aborting journal", "EXT4-fs error", "EXT4-fs warning", "I/O error")
+def test_journal_of_the_server_fails(disk: str) -> None:
+    """Its daemon says so once and stays; the client goes on; repaired and mounted both become equal."""
+    journal_fails(disk, is_servers=True)
+
+
+def log_ends(disk: str, second_disk: str, is_servers: bool) -> None:
+    """The log of one side overflows while both run."""
+    make_ext4(disk, "-b", "4096", "-m", "0", size="16M")
+    make_ext4(second_disk, "-b", "4096")
+    with mounted(disk, OPTIONS) as root, mounted(second_disk, OPTIONS) as sound_root:
+        with started(*((root, sound_root) if is_servers else (sound_root, root))) as both:
+            ended, sound = both.sides(is_servers)
+            Path(root, "f").write_bytes(b"f" * 1000)
+            both.converge()
+            # This class is the machine's own, so the ballast stays here.
+            os.mkdir(f"{root}/tmp")
+            fill(f"{root}/tmp/ballast")
+            wait_until(lambda: (syncfs(root), fill(f"{root}/tmp/ballast"))[1] == 0, "a full disk")
+            count = 0
+            while not flags_of(root) & OVERFLOW:
+                for count in range(count, count + 100):
+                    os.utime(f"{root}/f", ns=(count, count))
+            os.unlink(f"{root}/tmp/ballast")
+            # Blocks are free again once what held them is committed.
+            wait_until(lambda: (syncfs(root), errno_of(os.mkdir, f"{root}/after"))[1] == "ok", "room again")
+            Path(sound_root, "of-the-other").write_bytes(b"other")
+            ended.await_word(ENDED)
+            stay_calm(ended, sound)
+            lines = lines_with(ended, ENDED)
+            equal((len(lines), f"{root}/.intermezzo/rootset/kml" in lines[0], "mkizofs" in lines[0]),
+                  (1, True, True), f"{lines}")
+            equal((os.path.exists(f"{sound_root}/after"), os.path.exists(f"{root}/of-the-other")),
+                  (False, False), "what is shared")
+            Path(root, "works").write_bytes(b"works")
+            equal(Path(root, "works").read_bytes(), b"works", "the root")
+            both.stop()
+    for one in (disk, second_disk):
+        check_ext(one)
+
+
+@intermezzo_only
+def test_log_of_the_client_ends(disk: str, second_disk: str) -> None:
+    """Its daemon says what that means; from there on nothing is shared, and both roots go on."""
+    log_ends(disk, second_disk, is_servers=False)
+
+
+@intermezzo_only
+def test_log_of_the_server_ends(disk: str, second_disk: str) -> None:
+    """Its daemon says what that means; from there on nothing is shared, and both roots go on."""
+    log_ends(disk, second_disk, is_servers=True)
+
+
+@intermezzo_only
+def test_segment_of_the_log_cut_short(disk: str, second_disk: str) -> None:
+    """kml.0 of the server has lost its end: the mount, and the remount of what can still be read, are refused
+    with its name and what to do; the daemon names the log that it cannot follow; restored, all goes on."""
+    for one in (disk, second_disk):
+        make_ext4(one, "-b", "4096", size="32M")
+    root = mount_point()
+    with mounted(second_disk, OPTIONS) as other:
+        with mounted(disk, OPTIONS, where=root), started(root, other) as both:
+            Path(root, "f").write_bytes(b"f" * 1000)
+            both.converge()
+            both.stop()
+        with mounted(disk, fstype="ext4") as cache:
+            segment = Path(cache, ".intermezzo/rootset/kml.0")
+            whole = segment.read_bytes()
+            os.truncate(segment, len(whole) // 2)
+        words = (".intermezzo/*/kml.0 is missing or has the wrong size", "restore it, or remove")
+        lines = refusal(expect_errno(errno.EINVAL, mount_old, disk, root, "intermezzo", OPTIONS))
+        equal((len(lines), [word for word in words if word not in "".join(lines)]), (1, []), f"{lines}")
+        with mounted(disk, f"{OPTIONS},ro", where=root):
+            equal(Path(root, "f").read_bytes(), b"f" * 1000, "read-only")
+            done = subprocess.run([program(), "--log=none", "--state=/tmp/state", "--plain-http",
+                                   "--listen=127.0.0.1", root],
+                                  capture_output=True, text=True, timeout=30, check=False)
+            equal((done.returncode, f"{root}/.intermezzo/rootset/kml" in done.stderr), (1, True), done.stderr)
+            lines = refusal(expect_errno(errno.EINVAL, remount_old, root, "rw"))
+            equal((len(lines), [word for word in words if word not in "".join(lines)]), (1, []), f"{lines}")
+        with mounted(disk, fstype="ext4") as cache:
+            Path(cache, ".intermezzo/rootset/kml.0").write_bytes(whole)
+        with mounted(disk, OPTIONS, where=root), started(root, other) as both:
+            Path(other, "g").write_bytes(b"g" * 1000)
+            both.converge()
+            both.stop()
+    check_ext(disk)
