@@ -73,7 +73,7 @@ def test_the_unit_has_its_options_from_etc_default_and_reloads(outcome: Outcome)
 @boots(TWO_ROOTS)
 def test_changes_come_to_the_other_side(outcome: Outcome) -> None:
     outcome.require("client: a change of the server is here")
-    outcome.require("client: with its attribute, its access list and its capability")
+    outcome.require("client: it has its attribute, its access list and its capability")
     outcome.require("server: a change of the client is here")
 
 

@@ -200,7 +200,7 @@ server() {
 client_first() {
     await "$LIMIT" 'what the server wrote before intersync ran is here' test -s /srv/written-before-intersync-by-server
     await "$LIMIT" 'a change of the server is here' has_text /srv/from-server 'from the server'
-    await "$LIMIT" 'with its attribute, its access list and its capability' has_attributes /srv/from-server
+    await "$LIMIT" 'it has its attribute, its access list and its capability' has_attributes /srv/from-server
     printf 'from the client\n' > /srv/from-client
     wait_for "$LIMIT" 'the server has seen it' test -e /srv/seen
     systemctl kill --signal=STOP intersync@-.service
@@ -219,25 +219,27 @@ client_first() {
     systemctl start intersync@-.service
     izo_check 'its options are those of /etc/default/intersync' daemon_has_options
     izo_check 'writes while the link is cut' write_while_cut
-    await "$LIMIT" 'intersync finds no server and goes on trying' daemon_tries_in_vain
+    wait_for "$LIMIT" 'intersync finds no server' daemon_tries_in_vain
     izo_fact 'intersync says' "$(head -n 1 /run/in-vain)"
+    izo_ok 'intersync finds no server and goes on trying'
     izo_check 'the link is still cut' link_is_cut
     meet_again
-    izo_ok 'writes until its power is cut'
+    izo_ok 'writes text after text, and makes each safe by sync(1)'
     write_until_the_power_goes
 }
 
 client_again() {
     kept=$(texts_safe_before_the_cut)
-    izo_check 'nothing that was safe before the power cut is lost' [ "$kept" -ge "${IZO_SAFE:?}" ]
-    izo_fact 'texts there of those safe' "$kept of $IZO_SAFE"
+    izo_fact 'texts that are there' "$kept"
+    izo_fact 'texts that were safe' "${IZO_SAFE:?}"
+    izo_check 'nothing that was safe before the power cut is lost' [ "$kept" -ge "$IZO_SAFE" ]
     printf '%s\n' "$IZO_SAFE" > /srv/safe
-    await "$LIMIT" 'the end has come' has_text /srv/the-end 'the end'
+    wait_for "$LIMIT" 'the end has come' has_text /srv/the-end 'the end'
     await "$LIMIT" 'both are the same' same_as_the_other
     wait_for "$LIMIT" 'the server says so too' has_text /var/lib/izo-manifest-seen-server 'yes'
     printf 'yes\n' > /var/lib/izo-manifest-seen-client
     root_is_idle
-    await "$LIMIT" 'the server has gone' server_is_out_of_reach
+    wait_for "$LIMIT" 'the server has gone' server_is_out_of_reach
 }
 
 main() {

@@ -28,6 +28,9 @@ check_before_remount() {
     early=/run/izo-early
     root_line "$early/mountinfo" > /run/early-root
     read -r options type device _ < /run/early-root
+    read -r seconds _ < "$early/uptime"
+    izo_fact 'seen read-only' "$seconds"
+    izo_fact 'early device' "$device"
     izo_check 'the root is read-only before the remount' has_word ro "$options"
     izo_same 'the root has the asked type before the remount' "${IZO_TYPE:?}" "$type"
     izo_contains 'a write before the remount says read-only' 'Read-only file system' \
@@ -36,21 +39,18 @@ check_before_remount() {
         read -r _ flag < "$early/no_filter"
         izo_same 'no_filter is set before the remount' 1 "$flag"
     fi
-    read -r seconds _ < "$early/uptime"
-    izo_fact 'seen read-only' "$seconds"
-    izo_fact 'early device' "$device"
 }
 
 check_after_remount() {
     root_line /proc/self/mountinfo > /run/late-root
     read -r options type device super < /run/late-root
+    izo_fact 'root device' "$device"
+    izo_fact 'read-write' "$(unit_time systemd-remount-fs.service ExecMainExitTimestampMonotonic)"
+    izo_fact 'multi-user' "$(unit_time multi-user.target ActiveEnterTimestampMonotonic)"
     izo_check 'the root is read-write after the remount' has_word rw "$options"
     izo_same 'the root has the asked type after the remount' "$IZO_TYPE" "$type"
     if [ "$IZO_TYPE" != ext4 ]; then
         izo_check 'the mount shows its fileset' has_word fileset=rootset "$super"
         izo_check 'the mount shows its mount point' has_word mtp=/ "$super"
     fi
-    izo_fact 'root device' "$device"
-    izo_fact 'read-write' "$(unit_time systemd-remount-fs.service ExecMainExitTimestampMonotonic)"
-    izo_fact 'multi-user' "$(unit_time multi-user.target ActiveEnterTimestampMonotonic)"
 }
