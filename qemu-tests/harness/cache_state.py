@@ -62,6 +62,10 @@ class Finding:
     def sound(self) -> bool:
         return not (self.wrong or self.unusable or self.fsck)
 
+    def kinds_missing(self) -> list[str]:
+        """The kinds of records that the log has none of."""
+        return [op for op in kml.OPS.values() if not self.counts.get(op)]
+
     def __str__(self) -> str:
         return f"{self.cut or 'the disk'}: {self.unusable or self.wrong or self.fsck or 'tree and log agree'}"
 

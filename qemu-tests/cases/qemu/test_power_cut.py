@@ -149,7 +149,7 @@ def _examine(outcome: Outcome, cuts: int, *, early: int = EARLY_CUTS, local: tup
 
 
 def _require_sound(outcome: Outcome, findings: list[Finding], cuts: int) -> None:
-    """All states, and they are as different as they should be."""
+    """All states; they are as different as they should be, and the longest log has every kind of record."""
     unsound = [str(finding) for finding in findings if not finding.sound]
     lengths = {finding.records for finding in findings}
     print(f"{len(findings)} states, {sum(not finding.logged for finding in findings)} of before the log, "
@@ -159,6 +159,8 @@ def _require_sound(outcome: Outcome, findings: list[Finding], cuts: int) -> None
                                    outcome.explain()])
     assert len(findings) == cuts + EARLY_CUTS
     if artifacts.root_type() != "ext4":
+        longest = max(findings, key=lambda finding: finding.records)
+        assert not longest.kinds_missing(), f"{longest.records} records, none is {longest.kinds_missing()}"
         assert len(lengths) >= min(10, cuts // 2), f"the states see only these logs: {sorted(lengths)}"
         assert not any(finding.overflow for finding in findings), "the log overflowed: enlarge the disk"
 
