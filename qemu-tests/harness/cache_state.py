@@ -62,6 +62,10 @@ class Finding:
     def sound(self) -> bool:
         return not (self.wrong or self.unusable or self.fsck)
 
+    def sizes(self) -> list[tuple[str, int, float]]:
+        """Of each kind of record how many the log has, and their mean length in bytes."""
+        return [(kind, count, self.bytes[kind] / count) for kind, count in sorted(self.counts.items())]
+
     def kinds_missing(self) -> list[str]:
         """The kinds of records that the log has none of."""
         return [op for op in kml.OPS.values() if not self.counts.get(op)]

@@ -157,6 +157,8 @@ def test_whole_run_replays_from_the_log(outcome: Outcome) -> None:
     (I1), and the package is in it."""
     baseline = cache_state.Baseline.of(outcome.directory / "before.ext4", ROOT_LOCALS)
     finding = cache_state.examine(outcome.directory / "root.ext4", baseline)
+    print("".join(f"| {kind} | {count} | {mean:.0f} |\n" for kind, count, mean in finding.sizes())
+          + f"| all | {finding.records} | {sum(finding.bytes.values()) / max(finding.records, 1):.0f} |")
     assert finding.sound, f"{finding}\n{outcome.explain()}"
     assert not finding.overflow and not finding.listed
     assert finding.counts["create"] > 30 and finding.counts["unlink"] > 30, finding.counts
