@@ -202,8 +202,10 @@ static ssize_t izo_write_iter(struct kiocb *iocb, struct iov_iter *from)
 	ssize_t ret;
 
 	ret = izo_sync_flags(file);
-	if (!ret)
-		ret = izo_write_lock(inode, iocb->ki_flags & IOCB_NOWAIT, &exclusive);
+	/* no bytes are no change of the body */
+	if (ret || !iov_iter_count(from))
+		return ret;
+	ret = izo_write_lock(inode, iocb->ki_flags & IOCB_NOWAIT, &exclusive);
 	if (ret)
 		return ret;
 	ret = izo_body_dirty(inode, iocb->ki_flags & IOCB_NOWAIT);

@@ -98,6 +98,12 @@ class Logged:
         with open(self.path(name), "wb") as stream:
             stream.write(data)
 
+    def write_nothing(self, name: str) -> None:
+        """No bytes, into a file that is there."""
+        fd = os.open(self.path(name), os.O_RDWR)
+        equal(os.write(fd, b""), 0, "bytes")
+        os.close(fd)
+
     def __exit__(self, kind, error, trace) -> None:
         if kind is None:
             self.check()
@@ -359,6 +365,7 @@ def test_bodies(disk: str) -> None:
         equal((record.attr["size"], record.flags & WHOLE), (20, WHOLE), "cut")
         equal(fs.one(lambda: os.truncate(fs.path("f"), 60), "close").ranges, ((20, 60),), "extended")
         fs.none(lambda: os.close(os.open(fs.path("f"), os.O_RDWR)))
+        fs.none(lambda: fs.write_nothing("f"))
         with open(fs.path("f"), "r+b") as stream:
             for number in range(20):
                 os.pwrite(stream.fileno(), b"y", number * 3)
