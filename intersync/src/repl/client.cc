@@ -480,11 +480,42 @@ void Client::on_failure() {
   digest_.reset();
 }
 
+/// What the server has counts as known there: new records with its numbers would never be sent.
+void Client::check_own_log(const Received& accepted) {
+  const std::string advice =
+      ": its disk was put back to an older state; save what has changed on it since, and make it "
+      "anew, with mkizofs --clone or empty";
+  tree_.catch_up_all();
+  if (accepted.recno > tree_.recno()) {
+    throw Error("this replica's log ends with record " + std::to_string(tree_.recno()) +
+                ", before what the server has of it, up to record " +
+                std::to_string(accepted.recno) + advice);
+  }
+  const Replica::State state = replica_.state();
+  if (accepted.recno == 0 || accepted.offset < state.first || accepted.offset == state.end) {
+    return;
+  }
+  // It has grown beyond that since; then records are hardly ever as long as those that were there.
+  bool is_other = false;
+  try {
+    const Replica::Records got = replica_.read(accepted.offset);
+    // what is not on the medium yet is not read, and says nothing
+    is_other = !got.records.empty() && got.records.front().recno != accepted.recno + 1;
+  } catch (const NoRecord&) {
+    is_other = true;
+  }
+  if (is_other) {
+    throw Error("this replica's log has other records up to " + std::to_string(accepted.recno) +
+                " than the server has of it" + advice);
+  }
+}
+
 void Client::on_welcome(const Welcome& welcome) {
   const std::optional<Received> had = replica_.received(welcome.replica);
   if (had && had->epoch != 0 && had->epoch != welcome.epoch) {
     throw Error("the server's log has begun anew: this replica cannot go on from what it has");
   }
+  check_own_log(welcome.accepted);
   Received at = had.value_or(Received{});
   partial_ = at.partial || at.epoch == 0;
   if (at.epoch == 0 && has_others_objects()) {

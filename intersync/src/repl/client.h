@@ -98,6 +98,9 @@ class Client {
   void accept(const Received& accepted);
   /// The server's log up to where it is applied here has our records up to `recno`.
   void forget_echoed(std::uint64_t recno);
+  /// Throws Error if our log is not the one that the server has records of: the disk was put back
+  /// to an older state.
+  void check_own_log(const Received& accepted);
   void on_welcome(const Welcome& welcome);
   void on_pulled(const Pulled& pulled);
   void on_fetched(const Fetch& fetch, const Fetched& fetched);

@@ -22,6 +22,29 @@ struct ModelBody final : Body {
 
 class ModelReplica final : public Replica {
  public:
+  struct Inode {
+    std::uint32_t generation = 0;
+    Fid fid;
+    std::uint32_t mode = 0;
+    std::uint32_t uid = 0;
+    std::uint32_t nlink = 0;
+    std::int64_t mtime = 0;
+    std::uint32_t flags = 0;  // FS_IMMUTABLE_FL: only users change it or what is in it
+    std::string text;
+    std::map<std::string, std::string> xattrs;
+    std::map<std::string, std::uint64_t> entries;
+    bool dirty = false;
+    std::uint64_t closed = 0;  // its last CLOSE
+    std::uint64_t seen = 0;
+  };
+  struct Disk {
+    std::map<std::uint64_t, Inode> inodes;
+    std::uint64_t next_ino = 2;
+    std::vector<Record> log;
+    std::vector<Uuid> table;
+    std::map<Uuid, Received> received;
+  };
+
   /// `clock` is common to all replicas, and goes on with every change; `late` is how much less this
   /// replica's own says.
   ModelReplica(std::uint8_t number, bool server,
@@ -77,6 +100,9 @@ class ModelReplica final : public Replica {
   void lose(const std::string& name);
   /// As if all that is here had been before the log began. Before anybody looks at it.
   void forget_log();
+  /// What its medium has, and that once more, as from a backup.
+  [[nodiscard]] const Disk& disk() const { return committed_; }
+  void put_back(const Disk& disk) { disk_ = committed_ = disk; }
 
   [[nodiscard]] std::vector<std::uint64_t> inodes() const;
   [[nodiscard]] std::vector<Place> places() const;
@@ -104,28 +130,6 @@ class ModelReplica final : public Replica {
   std::function<bool(const Fid&)> is_on_its_way = [](const Fid&) { return false; };
 
  private:
-  struct Inode {
-    std::uint32_t generation = 0;
-    Fid fid;
-    std::uint32_t mode = 0;
-    std::uint32_t uid = 0;
-    std::uint32_t nlink = 0;
-    std::int64_t mtime = 0;
-    std::uint32_t flags = 0;  // FS_IMMUTABLE_FL: only users change it or what is in it
-    std::string text;
-    std::map<std::string, std::string> xattrs;
-    std::map<std::string, std::uint64_t> entries;
-    bool dirty = false;
-    std::uint64_t closed = 0;  // its last CLOSE
-    std::uint64_t seen = 0;
-  };
-  struct Disk {
-    std::map<std::uint64_t, Inode> inodes;
-    std::uint64_t next_ino = 2;
-    std::vector<Record> log;
-    std::vector<Uuid> table;
-    std::map<Uuid, Received> received;
-  };
   struct Outcome {
     std::uint32_t code = 0;
     std::uint64_t ino = 0;

@@ -202,5 +202,96 @@ TEST(Client, DoesNotGoOnWithALogThatHasBegunAnew) {
   EXPECT_EQ(pair.here.manifest(true), pair.there.manifest(true));
 }
 
+/// What the client says to the answer to its Hello; empty: it goes on.
+std::string objection(Client& client, Pair& pair) {
+  const std::optional<Request> hello = client.next();
+  EXPECT_TRUE(hello && std::holds_alternative<Hello>(*hello));
+  try {
+    client.on(*hello, pair.server.answer(*hello));
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+/// Its log goes on from an older state of its disk than the server has records of. Nothing of it is
+/// sent, or taken for sent, and nothing of the server's is applied; with its own disk it goes on.
+TEST(Client, DoesNotGoOnFromAnOlderStateOfItsDisk) {
+  Pair pair;
+  const auto make = [](ModelReplica& replica, const std::string& name) {
+    replica.make(kml::Op::kCreate, {.dir = kRootIno, .name = name}, 0600);
+    replica.commit();
+  };
+  make(pair.here, "a");
+  {
+    Client client(pair.here);
+    pair.settle(client);
+  }
+  const ModelReplica::Disk image = pair.here.disk();
+  make(pair.here, "b");
+  make(pair.here, "c");
+  {
+    Client client(pair.here);
+    pair.settle(client);
+  }
+  const ModelReplica::Disk newest = pair.here.disk();
+  const std::uint64_t end = newest.log.back().recno;
+  pair.here.put_back(image);
+  make(pair.here, "own");
+  const std::uint64_t older = pair.here.disk().log.back().recno;
+  make(pair.there, "d");
+  const std::string there = pair.there.manifest(true);
+  const std::string here = pair.here.manifest(true);
+  Client client(pair.here);
+  for (unsigned tries = 0; tries < 2; tries++) {
+    EXPECT_EQ(objection(client, pair),
+              "this replica's log ends with record " + std::to_string(older) +
+                  ", before what the server has of it, up to record " + std::to_string(end) +
+                  ": its disk was put back to an older state; save what has changed on it since, "
+                  "and make it anew, with mkizofs --clone or empty");
+  }
+  EXPECT_EQ(pair.there.manifest(true), there);
+  EXPECT_EQ(pair.here.manifest(true), here);
+  EXPECT_EQ(pair.here.disk().log.back().recno, older);
+
+  pair.here.put_back(newest);
+  Client again(pair.here);
+  EXPECT_EQ(objection(again, pair), "");
+  pair.settle(again);
+  EXPECT_EQ(pair.here.manifest(true), pair.there.manifest(true));
+}
+
+/// The same when it has grown beyond what the server has before the server is met.
+TEST(Client, KnowsAnOlderStateOfItsDiskThatHasGrown) {
+  Pair pair;
+  Client client(pair.here);
+  pair.settle(client);
+  for (const std::string name : {"a", "b"}) {
+    pair.here.make(kml::Op::kCreate, {.dir = kRootIno, .name = name}, 0600);
+  }
+  pair.here.commit();
+  client.on_failure();
+  const std::optional<Request> hello = client.next();
+  Welcome welcome = std::get<Welcome>(pair.server.answer(*hello));
+  // Its first record was shorter when the server got it, and there was none behind it.
+  welcome.accepted.recno = 1;
+  welcome.accepted.offset = pair.here.disk().log.front().offset + 8;
+  try {
+    client.on(*hello, welcome);
+    FAIL() << "it goes on";
+  } catch (const Error& error) {
+    EXPECT_TRUE(std::string(error.what())
+                    .starts_with("this replica's log has other records up to 1 than the server "
+                                 "has of it: its disk was put back"))
+        << error.what();
+  }
+  // Record 2 begins where record 3 should.
+  const std::optional<Request> other = client.next();
+  welcome.accepted.offset = pair.here.disk().log.front().offset;
+  EXPECT_THROW(client.on(*other, welcome), Error);
+  pair.settle(client);
+  EXPECT_EQ(pair.here.manifest(true), pair.there.manifest(true));
+}
+
 }  // namespace
 }  // namespace izo::repl

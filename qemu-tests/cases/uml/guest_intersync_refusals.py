@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Callable, Iterator
 
-from guest.disks import make_ext4
+from guest.disks import make_ext4, run
 from guest.expect import equal, intermezzo_only, wait_until
 from guest.intersync import PORT, Intersync, converge, loopback_up, program, replicated
 from guest.kml import Log
@@ -207,6 +207,53 @@ def test_server_with_a_new_log(disk: str, second_disk: str) -> None:
                 equal(client.stop(), 0, "exit code")
             equal((replicated(client_root), info(client_root).end_recno), before, "the client's tree and log")
             equal(sorted(set(os.listdir(root)) - {"lost+found"}), ["new"], "the server's names")
+
+
+def names(root: str) -> list[str]:
+    """In the root, but for what the cache has of its own."""
+    return sorted(set(os.listdir(root)) - {"lost+found"})
+
+
+@intermezzo_only
+def test_client_put_back(disk: str, second_disk: str, third_disk: str) -> None:
+    """A client whose disk was put back to an older state says so, once, also when its log has grown beyond
+    what the server has of it: what changed on it since stays there and in its log, and neither side gets any
+    of the other's (I5)."""
+    loopback_up()
+    make_ext4(disk)
+    make_ext4(second_disk, size="32M")
+    with mounted(disk, OPTIONS) as root, Intersync(root) as server:
+        for turn in ("before", "since"):
+            with mounted(second_disk, OPTIONS) as other, Intersync(other, server="127.0.0.1") as client:
+                for number in range(4):
+                    Path(other, f"{turn}-{number}").write_bytes(turn.encode())
+                converge(root, other, server, client)
+                server.await_word(f"are applied up to {info(other).end_recno}\n")
+                newest = info(other).end_recno
+                equal(client.stop(), 0, "exit code")
+            if turn == "before":
+                run("dd", f"if={second_disk}", f"of={third_disk}", "bs=1M", "count=32", "status=none")
+        Path(root, "meanwhile").touch()
+        there = names(root), info(root).end_recno
+        with mounted(third_disk, OPTIONS) as other:
+            for name, why in (("own", f"before what the server has of it, up to record {newest}"),
+                              ("o" * 200, f"has other records up to {newest} than the server has")):
+                while info(other).end_recno <= newest and len(name) > 3:
+                    Path(other, f"{name}{info(other).end_recno}").touch()
+                Path(other, name).write_bytes(b"own")
+                here = replicated(other), info(other).end_recno
+                since = len(lines_with(server, " is here"))
+                with Intersync(other, server="127.0.0.1") as client:
+                    client.await_word("trying again")
+                    said(lines_with(client, "trying again")[0], "this replica's log", why, "mkizofs --clone")
+                    wait_until(lambda: len(lines_with(server, " is here")) > since + 1, "another try")
+                    equal(len(lines_with(client, "trying again")), 1, f"lines: {client.said()}")
+                    equal(client.stop(), 0, "exit code")
+                equal((replicated(other), info(other).end_recno), here, "the client's tree and log")
+                made = [record.place.name for record in Log.of_mount(other).records()
+                        if record.op == "create" and record.place]
+                equal(made.count(name.encode()), 1, f"records that make {name}")
+            equal((names(root), info(root).end_recno), there, "the server's names and log")
 
 
 def flip_a_byte_of_the_log(cache: str) -> int:
