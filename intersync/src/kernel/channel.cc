@@ -34,7 +34,14 @@ void fail_to_agree(int error, std::uint32_t theirs, const std::string& path) {
 
 Channel::Channel(unsigned number)
     : path_("/dev/intermezzo" + std::to_string(number)),
-      fd_(checked(::open(path_.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC), "open", path_)) {
+      fd_(::open(path_.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC)) {
+  if (!fd_) {
+    throw SysError(errno, "open",
+                   errno == EBUSY ? path_ +
+                                        ": another intersync has this channel: stop that one, "
+                                        "or give this mount another channel="
+                                  : path_);
+  }
   agree_on_version(fd_.get(), path_);
 }
 
