@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # The commands of the project; the work is in the scripts they call. Everything built goes to
-# $${XDG_CACHE_HOME:-~/.cache}/intermezzo, named by a hash of its inputs; nothing is built in the tree but by `module`.
+# ${XDG_CACHE_HOME:-~/.cache}/intermezzo, named by a hash of its inputs; nothing is built in the tree but by `module`.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -19,7 +19,9 @@ help: ## this list
 	    '  KEEP=1       keep the logs and disks of tests that passed' \
 	    '  KSRC=path    use that pristine Linux 6.12 tree or tarball' \
 	    '  MIRROR=url   use that Debian mirror instead of the one apt is configured for' \
-	    '  KDIR=path    kernel headers or build tree that `make module` builds against'
+	    '  KDIR=path    kernel headers or build tree that `make module` builds against' \
+	    '  SUITE=name   Debian suite of `make fresh-machine`: bookworm (default) or trixie' \
+	    '  CACHE=path   build cache that `make fresh-machine` uses; default: a new one'
 
 deps: ## install the Debian packages that are missing (prints them first)
 	@.ci/install-packages

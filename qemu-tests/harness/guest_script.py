@@ -9,7 +9,7 @@ FOLDER = REPO / "qemu-tests" / "cases" / "qemu" / "guest"
 
 
 def text(*names: str, **variables: str) -> str:
-    """A guest script after the files that it needs, the reporting functions and `variables`, which it reads."""
+    """A guest script after the files that it needs, the reporting functions and the `variables` it reads."""
     settings = [f"{key}='{value}'" for key, value in variables.items()]
     return "\n".join([source("report.sh"), *settings, *map(source, names)])
 

@@ -15,9 +15,10 @@
 
 namespace izo::http {
 
-/// What a request may not do: come with a head of more than 16 KiB (431), a body of more than
-/// kMaxRequestBody (413) or of unknown length (411), a method but GET and POST (405), a target that
-/// parse_target() refuses (400), or slowly: its connection is cut. Nobody sees such requests.
+/// What a request may not do: come with a head that does not fit into 32 KiB with what is kept of
+/// it (431), a body of more than kMaxRequestBody (413) or of unknown length (411), a method but GET
+/// and POST (405), a target that parse_target() refuses (400), or slowly: its connection is cut.
+/// Nobody sees such requests.
 class Server {
  public:
   struct Options {

@@ -124,7 +124,9 @@ std::vector<std::string> troubles(const FilesetStatus& status) {
         "and check the file system");
   }
   if (status.log && has(*status.log, IZO_KML_H_OVERFLOW)) {
-    out.emplace_back("the log overflowed: changes after its last record are not in it");
+    out.emplace_back(
+        "the log overflowed: changes after its last record are not in it; nothing is shared until "
+        "the cache is made anew");
   }
   if (!status.log && status.unknown.empty() && !status.mount.read_only) {
     out.emplace_back(

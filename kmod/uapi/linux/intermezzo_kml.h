@@ -42,8 +42,8 @@ struct izo_fid_xattr {
 	__le64 ino;
 };
 
-#define IZO_FID_X_STUB		0x01	/* the body is not here yet */
-#define IZO_FID_X_LOCAL		0x02	/* class local, wherever it stands */
+#define IZO_FID_X_STUB		0x01	/* reserved: the body is not here yet */
+#define IZO_FID_X_LOCAL		0x02	/* reserved: class local, wherever it stands */
 
 /* Operations. 2 is reserved for a checkpoint: "the tree was compared with the log up to here". */
 #define IZO_KML_FILLER		1	/* no change: room to the end of a block */
