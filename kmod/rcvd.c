@@ -85,8 +85,8 @@ static void izo_rcvd_fill(const struct izo_peer *p, u64 serial, struct izo_rcvd_
 }
 
 /*
- * Of a copy whose serial is larger than the known one. A crash leaves a damaged one only where there
- * is no journal, and what it says was not promised there.
+ * Of a copy whose serial is larger than the known one. A crash leaves a damaged one only where
+ * there is no journal, and what it says was not promised there.
  */
 static void izo_rcvd_take_copy(struct izo_log *log, const struct izo_rcvd_slot *slots,
 			       unsigned int copy)
