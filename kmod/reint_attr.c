@@ -134,14 +134,30 @@ int izo_reint_setattr(struct izo_step *step)
 	return err;
 }
 
-static int izo_set_acl_of(struct izo_ctx *ctx, struct dentry *object, int type,
-			  const void *value, u32 size)
+/*
+ * The ACL that a record sets. One that says no more than a mode, as cp(1) sets it, is kept nowhere:
+ * where it was set the mode became that, and the record says the mode and that no ACL is left.
+ */
+static struct posix_acl *izo_acl_of(const struct izo_step *step, int type, const void *value,
+				    u32 size)
 {
-	struct posix_acl *acl = size ? posix_acl_from_xattr(&init_user_ns, value, size) : NULL;
+	const struct izo_kml_attr *a = step->remote.attr;
+
+	if (size)
+		return posix_acl_from_xattr(&init_user_ns, value, size);
+	if (type == ACL_TYPE_ACCESS && a && le32_to_cpu(a->valid) & IZO_ATTR_MODE)
+		return posix_acl_from_mode(le32_to_cpu(a->mode), GFP_KERNEL);
+	return NULL;
+}
+
+static int izo_set_acl_of(struct izo_step *step, struct izo_ctx *ctx, struct dentry *object,
+			  int type, const void *value, u32 size)
+{
+	struct posix_acl *acl = izo_acl_of(step, type, value, size);
 	int err = PTR_ERR_OR_ZERO(acl);
 
 	if (err)
-		return IZO_REINT_REFUSED;
+		return err == -ENOMEM ? err : IZO_REINT_REFUSED;
 	err = izo_do_set_acl(ctx, d_inode(object), acl, type);
 	posix_acl_release(acl);
 	return err;
@@ -158,7 +174,7 @@ static int izo_setxattr_locked(struct izo_step *step, struct dentry *object, con
 	ctx.change.hint = object;
 	inode_set_flags(d_inode(object), 0, S_NOSEC);
 	if (type >= 0)
-		err = izo_set_acl_of(&ctx, object, type, value, removes ? 0 : size);
+		err = izo_set_acl_of(step, &ctx, object, type, value, removes ? 0 : size);
 	else
 		err = izo_do_setxattr(&ctx, d_inode(object), name, removes ? NULL : value, size,
 				      0);
