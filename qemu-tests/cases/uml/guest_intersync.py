@@ -331,6 +331,20 @@ def test_copied_disk_knows_of_when(disk: str, second_disk: str) -> None:
             equal([client.stop(), server.stop()], [0, 0], "exit codes after SIGTERM")
 
 
+def each_change_once(*roots: str) -> int:
+    """Whoever made a change, a log has it once, and none has one of its own replica as a peer's (I6). How
+    many were made elsewhere."""
+    foreign = 0
+    for root in roots:
+        log = Log.of_mount(root)
+        seen = [(record.origin, record.origin_recno) for record in log.records()]
+        equal(len(seen) - len(set(seen)), 0, f"records of {root} that are there twice")
+        own = [record for record in log.records() if record.origin == log.self_index]
+        equal([str(record) for record in own if record.origin_recno != record.recno], [], "what came back")
+        foreign += len(seen) - len(own)
+    return foreign
+
+
 @intermezzo_only
 def test_two_clients(disk: str, second_disk: str, third_disk: str) -> None:
     """What one client changes comes to the other through the server."""
@@ -347,3 +361,4 @@ def test_two_clients(disk: str, second_disk: str, third_disk: str) -> None:
                 converge(both.client_root, third, both.server, both.client, other)
                 both.converge()
             wait_until(lambda: other.process is not None, "it runs")
+            equal(each_change_once(*both.roots, third) > 100, True, "the clients' changes are there")

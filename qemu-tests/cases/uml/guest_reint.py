@@ -82,7 +82,8 @@ def test_forwarded_records(disk: str, second_disk: str, third_disk: str) -> None
     make_ext4(third_disk)
     with two(disk, second_disk, forward=True) as server, mounted(third_disk, FILESET) as third_root:
         make_everything(server.peer_root)
-        all_stored(server.pull())
+        said = server.pull()
+        all_stored(said)
         os.mkdir(f"{server.root}/servers-own")
         client = Replica(third_root, server.root)
         client.other(server.indices[1], server.peer)
@@ -93,11 +94,46 @@ def test_forwarded_records(disk: str, second_disk: str, third_disk: str) -> None
         theirs = list(Log.of_mount(server.peer_root).records())
         forwarded = [r for r in Log.of_mount(server.root).records() if r.origin == 2]
         numbers = {r.recno: r for r in theirs}
-        equal(len(forwarded) > 40, True, f"{len(forwarded)} records are forwarded")
+        applied = [result.about.recno for result in said if result.about and result.code == "applied"]
+        equal([mine.origin_recno for mine in forwarded], applied, "forwarded records")
+        equal(len(applied) > 40, True, f"{len(applied)} records are forwarded")
         for mine in forwarded:
             one = numbers[mine.origin_recno]
-            equal((mine.op, mine.uid, mine.gid, mine.groups), (one.op, one.uid, one.gid, one.groups),
-                  str(one))
+            equal((mine.op, mine.time, mine.uid, mine.gid, mine.groups),
+                  (one.op, one.time, one.uid, one.gid, one.groups), str(one))
+
+
+def acl_of_mode(mode: int) -> bytes:
+    """An ACL that says no more than a mode: of owner, group and others."""
+    entries = [struct.pack("<HHI", tag, mode >> shift & 7, 0xffffffff)
+               for tag, shift in ((1, 6), (4, 3), (0x20, 0))]
+    return struct.pack("<I", 2) + b"".join(entries)
+
+
+@intermezzo_only
+def test_modes_that_are_set_as_acls(disk: str, second_disk: str, third_disk: str) -> None:
+    """An ACL that says no more than a mode, as `cp -a` sets it, and one that is removed, set the mode on
+    every replica, also on one that has it from a server's record."""
+    make_ext4(third_disk)
+    with two(disk, second_disk, forward=True) as server, mounted(third_disk, FILESET) as third_root:
+        top = server.peer_root
+        for name in ("f", "g"):
+            Path(top, name).touch(0o600)
+        os.mkdir(f"{top}/d", 0o700)
+        all_stored(server.pull())
+        for name, mode in (("f", 0o644), ("d", 0o755)):
+            os.setxattr(f"{top}/{name}", "system.posix_acl_access", acl_of_mode(mode))
+            equal(os.stat(f"{top}/{name}").st_mode & 0o777, mode, "where it is set")
+        run("setfacl", "-m", "u:7:rwx", f"{top}/g")
+        run("setfacl", "-b", f"{top}/g")
+        all_stored(server.pull())
+        same(top, server.root)
+        client = Replica(third_root, server.root)
+        client.other(server.indices[1], server.peer)
+        client.peer_known = {handle: fid._replace(replica=server.indices[1])
+                             for fid, handle in server.handles.items()}
+        all_stored(client.pull())
+        same(server.root, third_root)
 
 
 @intermezzo_only
