@@ -492,17 +492,19 @@ void Client::check_own_log(const Received& accepted) {
                 std::to_string(accepted.recno) + advice);
   }
   const Replica::State state = replica_.state();
-  if (accepted.recno == 0 || accepted.offset < state.first || accepted.offset == state.end) {
+  if (accepted.recno == 0 || accepted.offset < state.first) {
     return;
   }
   // It has grown beyond that since; then records are hardly ever as long as those that were there.
-  bool is_other = false;
-  try {
-    const Replica::Records got = replica_.read(accepted.offset);
-    // what is not on the medium yet is not read, and says nothing
-    is_other = !got.records.empty() && got.records.front().recno != accepted.recno + 1;
-  } catch (const NoRecord&) {
-    is_other = true;
+  bool is_other = accepted.offset > state.end;
+  if (accepted.offset < state.end) {
+    try {
+      const Replica::Records got = replica_.read(accepted.offset);
+      // what is not on the medium yet is not read, and says nothing
+      is_other = !got.records.empty() && got.records.front().recno != accepted.recno + 1;
+    } catch (const NoRecord&) {
+      is_other = true;
+    }
   }
   if (is_other) {
     throw Error("this replica's log has other records up to " + std::to_string(accepted.recno) +

@@ -289,6 +289,10 @@ TEST(Client, KnowsAnOlderStateOfItsDiskThatHasGrown) {
   const std::optional<Request> other = client.next();
   welcome.accepted.offset = pair.here.disk().log.front().offset;
   EXPECT_THROW(client.on(*other, welcome), Error);
+  // What the server got began a block of its own, and is shorter here.
+  const std::optional<Request> third = client.next();
+  welcome.accepted.offset = pair.here.state().end + 4096;
+  EXPECT_THROW(client.on(*third, welcome), Error);
   pair.settle(client);
   EXPECT_EQ(pair.here.manifest(true), pair.there.manifest(true));
 }
