@@ -209,7 +209,8 @@ static void izo_put_birth_xattrs(struct izo_change *c, struct izo_record *r)
 
 	if (!bytes)
 		return;
-	if (bytes > 0)
+	/* not every cache has a limit of its own */
+	if (bytes > 0 && bytes <= XATTR_LIST_MAX)
 		list = kvmalloc(bytes + IZO_COMPLETE_XATTRS, GFP_KERNEL);
 	value = list + bytes;
 	if (list)
