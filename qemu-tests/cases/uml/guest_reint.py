@@ -76,6 +76,16 @@ def test_cold_caches(disk: str, second_disk: str) -> None:
               "a cold file without a name")
 
 
+def pull_on(server: Replica, third_root: str) -> None:
+    """A third replica gets from a server what that has of its peer; their trees are the same then."""
+    client = Replica(third_root, server.root)
+    client.other(server.indices[1], server.peer)
+    client.peer_known = {handle: fid._replace(replica=server.indices[1])
+                         for fid, handle in server.handles.items()}
+    all_stored(client.pull())
+    same(server.root, third_root)
+
+
 @intermezzo_only
 def test_forwarded_records(disk: str, second_disk: str, third_disk: str) -> None:
     """A server records what it applies, with its origin; a third replica gets the same tree from there."""
@@ -85,12 +95,7 @@ def test_forwarded_records(disk: str, second_disk: str, third_disk: str) -> None
         said = server.pull()
         all_stored(said)
         os.mkdir(f"{server.root}/servers-own")
-        client = Replica(third_root, server.root)
-        client.other(server.indices[1], server.peer)
-        client.peer_known = {handle: fid._replace(replica=server.indices[1])
-                             for fid, handle in server.handles.items()}
-        all_stored(client.pull())
-        same(server.root, third_root)
+        pull_on(server, third_root)
         theirs = list(Log.of_mount(server.peer_root).records())
         forwarded = [r for r in Log.of_mount(server.root).records() if r.origin == 2]
         numbers = {r.recno: r for r in theirs}
@@ -128,12 +133,7 @@ def test_modes_that_are_set_as_acls(disk: str, second_disk: str, third_disk: str
         run("setfacl", "-b", f"{top}/g")
         all_stored(server.pull())
         same(top, server.root)
-        client = Replica(third_root, server.root)
-        client.other(server.indices[1], server.peer)
-        client.peer_known = {handle: fid._replace(replica=server.indices[1])
-                             for fid, handle in server.handles.items()}
-        all_stored(client.pull())
-        same(server.root, third_root)
+        pull_on(server, third_root)
 
 
 @intermezzo_only
