@@ -92,7 +92,7 @@ class Receiving(Job):
         while all(thread.is_alive() for thread in threads):
             if small_replicas.came(receiver.directory) >= CAME and receiver.cut_power(is_recorded):
                 break
-            time.sleep(EVERY)
+            threads[0].join(EVERY)
         writer.cut_power(lambda: True)
 
 
