@@ -506,40 +506,50 @@ ModelReplica::Outcome ModelReplica::apply_close(const Operation& operation, std:
   return {.code = 0, .ino = installed};
 }
 
-ModelReplica::Outcome ModelReplica::apply_one(const Operation& operation,
-                                              const std::vector<std::uint64_t>& made,
-                                              const Batch& batch, std::size_t own_from) {
-  const Record& record = operation.record;
-  const bool birth = record.op == Op::kCreate || record.op == Op::kMkdir ||
-                     record.op == Op::kMknod || record.op == Op::kSymlink;
-  if (changed(record, batch, own_from)) {
+ModelReplica::Outcome ModelReplica::apply_removal(std::uint64_t ino, const Place& place) {
+  if (at(place) != ino) {
+    return {.code = IZO_REINT_OTHER};
+  }
+  if (!inode(ino).entries.empty()) {
+    return {.code = IZO_REINT_NOT_EMPTY};
+  }
+  if (inode(ino).dirty) {
     return {.code = IZO_REINT_CHANGED};
   }
-  if (refuses(record)) {
-    return {.code = IZO_REINT_REFUSED};
+  take(place, false);
+  return {};
+}
+
+ModelReplica::Outcome ModelReplica::apply_attributes(const Record& record, std::uint64_t ino) {
+  Inode& object = inode(ino);
+  if (record.op == Op::kSetxattr) {
+    object.xattrs[record.xattrs.front().name] = record.xattrs.front().value;
+    return {};
   }
-  std::uint64_t ino = 0;
-  if (!birth) {
-    const Outcome found = find(operation.object, made);
-    if (found.code != 0) {
-      return found;
-    }
-    ino = found.ino;
+  if (record.op == Op::kRemovexattr) {
+    return {.code = object.xattrs.erase(record.xattrs.front().name) != 0
+                        ? std::uint32_t{IZO_REINT_APPLIED}
+                        : std::uint32_t{IZO_REINT_MISSING}};
   }
-  std::uint64_t dir = 0;
-  if (record.place) {
-    const Outcome found = find(operation.dir, made);
-    if (found.code != 0) {
-      return found;
-    }
-    dir = found.ino;
+  if (record.attr->has(IZO_ATTR_MODE)) {
+    object.mode = record.attr->mode;
   }
-  const bool sets_flags = record.op == Op::kSetattr && record.attr->has(IZO_ATTR_FSFLAGS);
-  for (const std::uint64_t one : {ino, dir}) {
-    if (one != 0 && !sets_flags && (inode(one).flags & FS_IMMUTABLE_FL) != 0) {
-      return {.code = IZO_REINT_REFUSED};
-    }
+  if (record.attr->has(IZO_ATTR_UID)) {
+    object.uid = record.attr->uid;
   }
+  if (record.attr->has(IZO_ATTR_MTIME)) {
+    object.mtime = record.attr->mtime.seconds;
+  }
+  if (record.attr->has(IZO_ATTR_FSFLAGS)) {
+    object.flags = record.attr->fsflags;
+  }
+  return {};
+}
+
+ModelReplica::Outcome ModelReplica::apply_found(const Operation& operation, std::uint64_t ino,
+                                                std::uint64_t dir,
+                                                const std::vector<std::uint64_t>& made) {
+  const Record& record = operation.record;
   switch (record.op) {
     case Op::kCreate:
     case Op::kMkdir:
@@ -554,46 +564,60 @@ ModelReplica::Outcome ModelReplica::apply_one(const Operation& operation,
       return {};
     case Op::kUnlink:
     case Op::kRmdir:
-      if (at({dir, record.place->name}) != ino) {
-        return {.code = IZO_REINT_OTHER};
-      }
-      if (!inode(ino).entries.empty()) {
-        return {.code = IZO_REINT_NOT_EMPTY};
-      }
-      if (inode(ino).dirty) {
-        return {.code = IZO_REINT_CHANGED};
-      }
-      take({dir, record.place->name}, false);
-      return {};
+      return apply_removal(ino, {dir, record.place->name});
     case Op::kRename: {
       const Outcome to = find(operation.to, made);
       return to.code != 0 ? to : apply_rename(operation, ino, dir, to.ino, made);
     }
     case Op::kSetattr:
-      if (record.attr->has(IZO_ATTR_MODE)) {
-        inode(ino).mode = record.attr->mode;
-      }
-      if (record.attr->has(IZO_ATTR_UID)) {
-        inode(ino).uid = record.attr->uid;
-      }
-      if (record.attr->has(IZO_ATTR_MTIME)) {
-        inode(ino).mtime = record.attr->mtime.seconds;
-      }
-      if (record.attr->has(IZO_ATTR_FSFLAGS)) {
-        inode(ino).flags = record.attr->fsflags;
-      }
-      return {};
     case Op::kSetxattr:
-      inode(ino).xattrs[record.xattrs.front().name] = record.xattrs.front().value;
-      return {};
     case Op::kRemovexattr:
-      return {.code = inode(ino).xattrs.erase(record.xattrs.front().name) != 0
-                          ? std::uint32_t{IZO_REINT_APPLIED}
-                          : std::uint32_t{IZO_REINT_MISSING}};
+      return apply_attributes(record, ino);
     case Op::kClose:
       return apply_close(operation, ino, made);
   }
   return {};
+}
+
+ModelReplica::Outcome ModelReplica::apply_one(const Operation& operation,
+                                              const std::vector<std::uint64_t>& made,
+                                              const Batch& batch, std::size_t own_from) {
+  const Record& record = operation.record;
+  const bool birth = record.op == Op::kCreate || record.op == Op::kMkdir ||
+                     record.op == Op::kMknod || record.op == Op::kSymlink;
+  if (changed(record, batch, own_from)) {
+    return {.code = IZO_REINT_CHANGED};
+  }
+  if (refuses(record)) {
+    return {.code = IZO_REINT_REFUSED};
+  }
+  const Outcome object = birth ? Outcome() : find(operation.object, made);
+  if (object.code != 0) {
+    return object;
+  }
+  const Outcome dir = record.place ? find(operation.dir, made) : Outcome();
+  if (dir.code != 0) {
+    return dir;
+  }
+  const bool sets_flags = record.op == Op::kSetattr && record.attr->has(IZO_ATTR_FSFLAGS);
+  for (const std::uint64_t one : {object.ino, dir.ino}) {
+    if (one != 0 && !sets_flags && (inode(one).flags & FS_IMMUTABLE_FL) != 0) {
+      return {.code = IZO_REINT_REFUSED};
+    }
+  }
+  return apply_found(operation, object.ino, dir.ino, made);
+}
+
+std::uint64_t ModelReplica::forward(Record record) {
+  // That something was read is no change, and not recorded.
+  if (record.op == Op::kSetattr && record.attr->valid == IZO_ATTR_ATIME) {
+    return 0;
+  }
+  record.recno = disk_.log.size() + 1;
+  record.offset = offset_of(record.recno);
+  record.seen = 0;
+  disk_.log.push_back(std::move(record));
+  return disk_.log.back().recno;
 }
 
 std::vector<Result> ModelReplica::apply(const Batch& batch) {
@@ -632,17 +656,10 @@ std::vector<Result> ModelReplica::apply(const Batch& batch) {
       }
     }
     if (result.stored() && !is_sml) {
-      position.recno = operation.record.recno;
-      position.offset = operation.record.offset + operation.record.length;
-      // That something was read is no change, and not recorded.
-      const bool changes = done.op != Op::kSetattr || done.attr->valid != IZO_ATTR_ATIME;
-      if (batch.kind == Batch::Kind::kForwarded && !operation.skip && changes) {
-        Record record = std::move(done);
-        record.recno = disk_.log.size() + 1;
-        record.offset = offset_of(record.recno);
-        record.seen = 0;
-        result.recno = record.recno;
-        disk_.log.push_back(std::move(record));
+      position.recno = done.recno;
+      position.offset = done.offset + done.length;
+      if (batch.kind == Batch::Kind::kForwarded && !operation.skip) {
+        result.recno = forward(std::move(done));
       }
     }
     out.push_back(result);

@@ -155,11 +155,18 @@ class ModelReplica final : public Replica {
   Outcome find(const Ref& ref, const std::vector<std::uint64_t>& made) const;
   Outcome apply_one(const Operation& operation, const std::vector<std::uint64_t>& made,
                     const Batch& batch, std::size_t own_from);
+  /// The same, with the object, unless it is born, and the directory that it is about.
+  Outcome apply_found(const Operation& operation, std::uint64_t ino, std::uint64_t dir,
+                      const std::vector<std::uint64_t>& made);
   Outcome apply_birth(const Operation& operation, std::uint64_t dir);
+  Outcome apply_removal(std::uint64_t ino, const Place& place);
+  Outcome apply_attributes(const Record& record, std::uint64_t ino);
   Outcome apply_rename(const Operation& operation, std::uint64_t ino, std::uint64_t dir,
                        std::uint64_t to, const std::vector<std::uint64_t>& made);
   Outcome apply_close(const Operation& operation, std::uint64_t ino,
                       const std::vector<std::uint64_t>& made);
+  /// Records in our log what was applied of a peer's; its number there, 0 if it is no change.
+  std::uint64_t forward(Record record);
   [[nodiscard]] bool changed(const Record& record, const Batch& batch, std::size_t own_from) const;
 
   Uuid self_{};

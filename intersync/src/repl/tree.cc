@@ -347,63 +347,80 @@ bool Tree::give_way(const Record& record, std::optional<Passed>& pass) {
   return true;
 }
 
+/// What apply() knows of the record that is next, until its outcome is stored.
+struct Tree::Turn {
+  std::optional<Passed> pass;
+  unsigned tries = 0;
+  unsigned changes = 0;
+};
+
+std::optional<Tree::Decision> Tree::submit_and_settle(const Batch& batch, Attempt attempt,
+                                                      Progress& progress) {
+  if (batch.operations.empty()) {
+    index_.end();
+    return std::move(attempt.next);
+  }
+  const std::vector<Result> results = submit(batch);
+  settle(batch, results, attempt.marks);
+  for (std::size_t i = 0; i < results.size(); i++) {
+    if (!results[i].stored()) {
+      return resolve(batch.operations[i], results[i]);
+    }
+    progress.stored++;
+  }
+  return std::move(attempt.next);
+}
+
+std::optional<Blocked> Tree::take_turn(const Decision& decision, bool is_of_its_own,
+                                       const Record& record, Turn& turn) {
+  if (const auto* blocked = std::get_if<Blocked>(&decision)) {
+    return *blocked;
+  }
+  if (const auto* passed = std::get_if<Passed>(&decision)) {
+    turn.pass = *passed;
+  } else if (is_of_its_own) {
+    const auto& todo = std::get<First>(decision);
+    const bool done = todo.action();
+    // What changes something may take as often as it likes, but not for ever.
+    turn.tries = catch_up_all() && ++turn.changes < kChanges ? 0 : turn.tries;
+    turn.pass = done ? todo.then : std::nullopt;
+    if (!done && turn.tries == kTries) {
+      return Blocked{"what must be done first cannot be done now"};
+    }
+  }
+  if (++turn.tries > kTries && !give_way(record, turn.pass)) {
+    return Blocked{"a body does not fit, however often it is tried"};
+  }
+  return std::nullopt;
+}
+
 Tree::Progress Tree::apply(const Uuid& peer, std::uint64_t epoch, Batch::Kind kind,
                            std::span<const Record> records, const Decide& decide,
                            NotEmpty not_empty) {
   not_empty_ = not_empty;
   Progress progress;
-  std::optional<Passed> pass;
-  unsigned tries = 0;
-  unsigned changes = 0;
+  Turn turn;
   while (progress.stored < records.size()) {
     catch_up();
     Batch batch{.peer = peer, .epoch = epoch, .kind = kind, .decided = read_, .operations = {}};
     index_.begin();
-    Attempt attempt = try_batch(batch, records.subspan(progress.stored), pass, decide);
-    std::optional<Decision> next = std::move(attempt.next);
+    Attempt attempt = try_batch(batch, records.subspan(progress.stored), turn.pass, decide);
     const std::size_t before = progress.stored;
-    if (batch.operations.empty()) {
-      index_.end();
-    } else {
-      const std::vector<Result> results = submit(batch);
-      settle(batch, results, attempt.marks);
-      for (const Result& result : results) {
-        if (!result.stored()) {
-          next = resolve(batch.operations[progress.stored - before], result);
-          break;
-        }
-        progress.stored++;
-      }
-    }
-    if (progress.stored != before) {
-      pass.reset();
+    const std::optional<Decision> next = submit_and_settle(batch, std::move(attempt), progress);
+    const std::size_t stored = progress.stored - before;
+    if (stored != 0) {
+      turn = {};
       gives_way_ = false;
-      tries = changes = 0;
     }
     if (!next) {
       continue;
     }
-    if (const auto* blocked = std::get_if<Blocked>(&*next)) {
+    // What was decided behind a batch is decided again: the batch may have changed it.
+    const bool is_of_its_own = stored == 0 || batch.operations.size() != stored;
+    if (const std::optional<Blocked> blocked =
+            take_turn(*next, is_of_its_own, records[progress.stored], turn)) {
       progress.blocked = blocked->why;
       progress.is_full = blocked->is_full;
-      return progress;
-    }
-    if (const auto* passed = std::get_if<Passed>(&*next)) {
-      pass = *passed;
-    } else if (progress.stored == before || batch.operations.size() != progress.stored - before) {
-      // What was decided behind a batch is decided again: the batch may have changed it.
-      const auto& todo = std::get<First>(*next);
-      const bool done = todo.action();
-      // What changes something may take as often as it likes, but not for ever.
-      tries = catch_up_all() && ++changes < kChanges ? 0 : tries;
-      pass = done ? todo.then : std::nullopt;
-      if (!done && tries == kTries) {
-        progress.blocked = "what must be done first cannot be done now";
-        return progress;
-      }
-    }
-    if (++tries > kTries && !give_way(records[progress.stored], pass)) {
-      progress.blocked = "a body does not fit, however often it is tried";
       return progress;
     }
   }

@@ -102,6 +102,7 @@ class Tree {
 
  private:
   struct Attempt;
+  struct Turn;
   void read_all();
   void walk_unseen();
   /// Records from `index_from` on change the index.
@@ -114,6 +115,13 @@ class Tree {
   std::vector<Result> submit(const Batch& batch);
   void settle(const Batch& batch, const std::vector<Result>& results,
               const std::vector<std::size_t>& marks);
+  /// Counts what of a batch is stored; what is to become of the record behind that, if anything.
+  std::optional<Decision> submit_and_settle(const Batch& batch, Attempt attempt,
+                                            Progress& progress);
+  /// Does what a decision about the record that is next wants, unless it was decided behind a
+  /// batch. Returns why the record has to wait.
+  std::optional<Blocked> take_turn(const Decision& decision, bool is_of_its_own,
+                                   const Record& record, Turn& turn);
   /// What to do with a record that does not fit however often it is tried; false: only wait.
   bool give_way(const Record& record, std::optional<Passed>& pass);
   Decision refuse(const Operation& operation);
