@@ -202,12 +202,13 @@ void ServerSide::answer(Exchange exchange, const Request& request) {
   if (const auto* hello = std::get_if<repl::Hello>(&request)) {
     told_.erase(hello->replica);
     log::info("client ", kml::to_string(hello->replica), " at ", exchange.request().address,
-              std::holds_alternative<repl::Refusal>(response) ? " is refused" : " is here");
+              refusal != nullptr ? " is refused: " + refusal->why : " is here");
     if (const auto* welcome = std::get_if<repl::Welcome>(&response)) {
       log::debug(log::kInfo, "of its log records up to ", welcome->accepted.recno, " are here");
     }
   }
   if (const auto* pushed = std::get_if<repl::Pushed>(&response)) {
+    const auto* refusal = std::get_if<repl::Refusal>(&response);
     uploads_.forget(std::get<repl::Push>(request).replica, pushed->accepted.recno);
     if (pushed->stopped != failed_ && !pushed->stopped.empty()) {
       log::info("records of ", exchange.request().address, " wait: ", pushed->stopped);

@@ -483,8 +483,8 @@ void Client::on_failure() {
 /// What the server has counts as known there: new records with its numbers would never be sent.
 void Client::check_own_log(const Received& accepted) {
   const std::string advice =
-      ": its disk was put back to an older state; save what has changed on it since, and make it "
-      "anew, with mkizofs --clone or empty";
+      std::string(": its disk was put back to an older state, or lost power without a journal; ") +
+      kMakeAnew;
   tree_.catch_up_all();
   if (accepted.recno > tree_.recno()) {
     throw Error("this replica's log ends with record " + std::to_string(tree_.recno()) +
@@ -515,7 +515,10 @@ void Client::check_own_log(const Received& accepted) {
 void Client::on_welcome(const Welcome& welcome) {
   const std::optional<Received> had = replica_.received(welcome.replica);
   if (had && had->epoch != 0 && had->epoch != welcome.epoch) {
-    throw Error("the server's log has begun anew: this replica cannot go on from what it has");
+    throw Error(
+        std::string(
+            "the server's log has begun anew: this replica cannot go on from what it has; ") +
+        kMakeAnew);
   }
   check_own_log(welcome.accepted);
   Received at = had.value_or(Received{});

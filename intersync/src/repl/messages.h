@@ -14,6 +14,10 @@
 
 namespace izo::repl {
 
+/// What people are told to do with a replica that cannot go on.
+inline constexpr const char* kMakeAnew =
+    "save what has changed on it since, and make it anew, with mkizofs --clone or empty";
+
 /// Who the client is.
 struct Hello {
   Uuid replica{};

@@ -54,8 +54,12 @@ Response Server::answer_one(const Hello& hello) {
     return Refusal{"the client is this replica itself"};
   }
   Received accepted = replica_.received(hello.replica).value_or(Received{});
-  if (accepted.epoch != hello.epoch) {
-    // Its log begins anew: what it had in an older one is not asked for again.
+  if (accepted.epoch != 0 && accepted.epoch != hello.epoch) {
+    // What the old one had last may never have come, and nobody can tell; and numbers of its
+    // records, which others know it by, would mean two things.
+    return Refusal{std::string("the client's log has begun anew: ") + kMakeAnew};
+  }
+  if (accepted.epoch == 0) {
     accepted = {.epoch = hello.epoch, .recno = 0, .offset = 0};
     replica_.set_received(hello.replica, accepted);
   }
@@ -182,25 +186,8 @@ std::optional<Portrait> Server::portrait(const Fid& fid) {
   return std::nullopt;
 }
 
-Response Server::answer_one(const Push& push) {
-  const std::optional<Received> had = replica_.received(push.replica);
-  if (!had || had->epoch != push.epoch) {
-    return Refusal{"the client has not said hello"};
-  }
-  const Replica::State state = replica_.state();
-  const auto news = std::count_if(push.table.begin(), push.table.end(), [&](const Uuid& one) {
-    return std::find(state.table.begin(), state.table.end(), one) == state.table.end();
-  });
-  if (static_cast<std::size_t>(news) > kMostNews) {
-    return Refusal{"the client's table has " + std::to_string(news) +
-                   " replicas that the server does not know"};
-  }
-  const Translation translation = Translation::from(push.table, replica_);
-  tree_.know_replicas();
-  copied_.clear();
-  passed_.clear();
-  root_time_ = {};
-  const std::uint16_t client = replica_.index_of(push.replica);
+/// Of a Push: the records that are the next ones of the client's log, with our indices.
+struct Server::Taken {
   std::vector<Record> records;
   std::map<std::uint64_t, std::shared_ptr<Body>> bodies;
   for (std::size_t i = 0; i < push.records.size(); i++) {
@@ -234,6 +221,32 @@ Response Server::answer_one(const Push& push) {
           return acknowledged(record, *pass);
         }
         const auto body = bodies.find(record.recno);
+  return out;
+}
+
+Response Server::answer_one(const Push& push) {
+  const std::optional<Received> had = replica_.received(push.replica);
+  if (!had || had->epoch != push.epoch) {
+    return Refusal{"the client has not said hello"};
+  }
+  const Replica::State state = replica_.state();
+  const auto news = std::count_if(push.table.begin(), push.table.end(), [&](const Uuid& one) {
+    return std::find(state.table.begin(), state.table.end(), one) == state.table.end();
+  });
+  if (static_cast<std::size_t>(news) > kMostNews) {
+    return Refusal{"the client's table has " + std::to_string(news) +
+                   " replicas that the server does not know"};
+  }
+  std::variant<Taken, Response> taken = take(push, *had);
+  if (auto* answer = std::get_if<Response>(&taken)) {
+    return std::move(*answer);
+  }
+  tree_.know_replicas();
+  copied_.clear();
+  passed_.clear();
+  losses_.begin();
+  root_time_ = {};
+  const auto& [records, bodies] = std::get<Taken>(taken);
         return acknowledged(record, decide(record, body != bodies.end() ? body->second : nullptr));
       },
       push.partial ? NotEmpty::kStays : NotEmpty::kIsEmptied);

@@ -110,6 +110,29 @@ TEST(Server, RefusesAnotherLifeOfItsLog) {
   EXPECT_EQ(refusal(7, 120), "");
 }
 
+/// What of the old log had not come would be missing for good, and nobody would know; and what came
+/// has numbers that mean other records now.
+TEST(Server, RefusesAnotherLifeOfAClientsLog) {
+  Pair pair;
+  const Record record = pair.first_record();
+  pair.hello();
+  const Replica::State state = pair.here.state();
+  const std::optional<Received> had = pair.there.received(state.replica);
+  const Hello anew{.replica = state.replica, .epoch = state.epoch + 1, .table = state.table};
+  EXPECT_EQ(pair.refusal(anew),
+            "the client's log has begun anew: save what has changed on it since, and make it anew, "
+            "with mkizofs --clone or empty");
+  EXPECT_EQ(pair.there.received(state.replica), had);
+  Push push = pair.push(record);
+  push.epoch = anew.epoch;
+  push.records.front().epoch = anew.epoch;
+  EXPECT_EQ(pair.refusal(push), "the client has not said hello");
+  EXPECT_TRUE(pair.there.inodes().empty());
+  // The one that it knows is as good as before.
+  EXPECT_EQ(pair.refusal(pair.push(record)), "");
+  EXPECT_FALSE(pair.there.inodes().empty());
+}
+
 TEST(Server, RefusesToReadWhereNoRecordIs) {
   Pair pair;
   pair.there.make(kml::Op::kCreate, {.dir = kRootIno, .name = "x"}, 0600);
@@ -188,8 +211,10 @@ TEST(Client, DoesNotGoOnWithALogThatHasBegunAnew) {
     client.on(*hello, welcome);
     FAIL() << "it goes on";
   } catch (const Error& error) {
-    EXPECT_STREQ(error.what(),
-                 "the server's log has begun anew: this replica cannot go on from what it has");
+    EXPECT_STREQ(
+        error.what(),
+        "the server's log has begun anew: this replica cannot go on from what it has; save "
+        "what has changed on it since, and make it anew, with mkizofs --clone or empty");
   }
   EXPECT_EQ(pair.here.manifest(true), before);
   EXPECT_EQ(pair.here.received(welcome.replica), had);
@@ -244,11 +269,12 @@ TEST(Client, DoesNotGoOnFromAnOlderStateOfItsDisk) {
   const std::string here = pair.here.manifest(true);
   Client client(pair.here);
   for (unsigned tries = 0; tries < 2; tries++) {
-    EXPECT_EQ(objection(client, pair),
-              "this replica's log ends with record " + std::to_string(older) +
-                  ", before what the server has of it, up to record " + std::to_string(end) +
-                  ": its disk was put back to an older state; save what has changed on it since, "
-                  "and make it anew, with mkizofs --clone or empty");
+    EXPECT_EQ(
+        objection(client, pair),
+        "this replica's log ends with record " + std::to_string(older) +
+            ", before what the server has of it, up to record " + std::to_string(end) +
+            ": its disk was put back to an older state, or lost power without a journal; save "
+            "what has changed on it since, and make it anew, with mkizofs --clone or empty");
   }
   EXPECT_EQ(pair.there.manifest(true), there);
   EXPECT_EQ(pair.here.manifest(true), here);

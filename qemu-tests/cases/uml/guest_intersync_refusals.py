@@ -209,6 +209,36 @@ def test_server_with_a_new_log(disk: str, second_disk: str) -> None:
             equal(sorted(set(os.listdir(root)) - {"lost+found"}), ["new"], "the server's names")
 
 
+@intermezzo_only
+def test_client_with_a_new_log(disk: str, second_disk: str) -> None:
+    """A client whose log has begun anew is refused, and told what to do, once: what its old log had and did
+    not send nobody knows any more. Neither tree changes."""
+    loopback_up()
+    for one in (disk, second_disk):
+        make_ext4(one)
+    with mounted(disk, OPTIONS) as root, Intersync(root) as server:
+        with mounted(second_disk, OPTIONS) as other, Intersync(other, server="127.0.0.1") as client:
+            Path(other, "sent").touch()
+            converge(root, other, server, client)
+            server.await_word(f"are applied up to {info(other).end_recno}\n")
+            client.stop()
+            Path(other, "not-sent").touch()
+        with mounted(second_disk, fstype="ext4") as cache:
+            os.unlink(f"{cache}/.intermezzo/rootset/kml")
+        there = replicated(root), info(root).end_recno
+        with mounted(second_disk, OPTIONS) as other:
+            Path(other, "new").touch()
+            here = replicated(other), info(other).end_recno
+            with Intersync(other, server="127.0.0.1") as client:
+                client.await_word("trying again")
+                said(lines_with(client, "trying again")[0], "the client's log has begun anew", "mkizofs --clone")
+                wait_until(lambda: len(lines_with(server, " is refused: ")) > 1, "another try")
+                equal(len(lines_with(client, "trying again")), 1, f"lines: {client.said()}")
+                equal(client.stop(), 0, "exit code")
+            equal((replicated(other), info(other).end_recno), here, "the client's tree and log")
+        equal((replicated(root), info(root).end_recno), there, "the server's tree and log")
+
+
 def names(root: str) -> list[str]:
     """In the root, but for what the cache has of its own."""
     return sorted(set(os.listdir(root)) - {"lost+found"})
