@@ -19,7 +19,7 @@ namespace {
 constexpr std::size_t kMost = 256;
 /// Records that wait to be applied; beyond it no more are pulled.
 constexpr std::size_t kQueue = 4096;
-/// The most calls of try_again() before all of a tree is looked at again for what could not be had.
+/// The most calls of try_again() before what could not be had is asked for again.
 constexpr unsigned kPatience = 64;
 
 bool may_remove_directory(const Record& record) {
@@ -206,16 +206,28 @@ void Client::end_copy() {
     whole.partial = false;
     replica_.set_received(server_.replica, whole);
     partial_ = false;
-    copy_patience_ = 1;
+    copy_patience_.reset();
     own_ = {};
   }
 }
 
 void Client::try_again() {
-  if (copy_waits_ && ++copy_waited_ >= copy_patience_) {
+bool Client::Patience::is_over() {
+  if (++waited_ < limit_) {
+    return false;
+  }
+  waited_ = 0;
+  limit_ = std::min(limit_ * 2, kPatience);
+  return true;
+}
+
+  if (copy_waits_ && copy_patience_.is_over()) {
     copy_waits_ = false;
-    copy_waited_ = 0;
-    copy_patience_ = std::min(copy_patience_ * 2, kPatience);
+  }
+  // What keeps the server from applying it may end without a record, such as a file that was only
+  // open for writing.
+  if (push_waits_ && push_patience_.is_over()) {
+    push_waits_ = false;
   }
 }
 
@@ -478,6 +490,9 @@ void Client::on_failure() {
   stopped_.clear();
   queue_.clear();
   digest_.reset();
+    if (!push_waits_) {
+      push_patience_.reset();
+    }
 }
 
 /// What the server has counts as known there: new records with its numbers would never be sent.

@@ -70,6 +70,17 @@ class Client {
   };
 
   void on_own(const Record& record);
+  /// How many calls of try_again() something waits: twice as many each time.
+  class Patience {
+   public:
+    /// One more call. Returns whether it is time.
+    bool is_over();
+    void reset() { *this = {}; }
+
+   private:
+    unsigned waited_ = 0;
+    unsigned limit_ = 1;
+  };
   /// How far the server's log is applied here.
   Received received();
   /// Goes on with the copy of the server's tree; what to ask for it.
@@ -113,8 +124,7 @@ class Client {
   bool partial_ = false;     // not all of the server's tree is here
   bool copy_waits_ = false;  // for try_again(): not all could be had
   std::string copy_lacks_;   // why, until all is here
-  unsigned copy_waited_ = 0;
-  unsigned copy_patience_ = 1;
+  Patience copy_patience_;
   bool copy_asks_ = false;  // what is asked besides Pull is for the copy
   std::uint64_t repairs_ = 0;
   bool differs_ = false;     // the server's names are not ours
@@ -125,6 +135,7 @@ class Client {
   std::optional<std::pair<std::uint64_t, std::uint64_t>> copied_for_;
   std::optional<std::uint64_t> digest_;  // of the server's names at next_, not compared yet
   std::uint64_t their_digest_ = 0;
+  Patience push_patience_;
   bool pulled_something_ = true;  // the last Pull gave records, so there may be more
   Server server_;
   Received accepted_;         // of our log, by the server

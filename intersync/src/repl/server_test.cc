@@ -227,6 +227,35 @@ TEST(Client, DoesNotGoOnWithALogThatHasBegunAnew) {
   EXPECT_EQ(pair.here.manifest(true), pair.there.manifest(true));
 }
 
+/// Not everything that keeps the server from applying a record ends with one in its log, for which
+/// the client waits: it pushes again by itself, ever more seldom.
+TEST(Client, PushesAgainWhatTheServerCouldNotApply) {
+  Pair pair;
+  Client client(pair.here);
+  pair.settle(client);
+  pair.first_record();
+  std::optional<Request> request = client.next();
+  for (; !std::holds_alternative<Push>(request.value()); request = client.next()) {
+    client.on(*request, pair.server.answer(*request));
+  }
+  EXPECT_EQ(client.waiting(), "");
+  const Received had = pair.there.received(pair.here.state().replica).value();
+  for (const unsigned calls : {1U, 2U, 4U}) {
+    client.on(*request, Pushed{.accepted = had, .stopped = "a file is being changed here"});
+    EXPECT_EQ(client.waiting(), "the server stops: a file is being changed here");
+    for (unsigned i = 0; i < calls; i++) {
+      request = client.next();
+      EXPECT_TRUE(!request || std::holds_alternative<Pull>(*request)) << calls << " " << i;
+      client.try_again();
+    }
+    request = client.next();
+    ASSERT_TRUE(request && std::holds_alternative<Push>(*request)) << calls;
+  }
+  client.on(*request, pair.server.answer(*request));
+  EXPECT_EQ(client.waiting(), "");
+  EXPECT_EQ(pair.there.manifest(true), pair.here.manifest(true));
+}
+
 /// What the client says to the answer to its Hello; empty: it goes on.
 std::string objection(Client& client, Pair& pair) {
   const std::optional<Request> hello = client.next();

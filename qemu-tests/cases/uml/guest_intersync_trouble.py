@@ -113,9 +113,9 @@ def in_use(both: Pair, server_holds: bool, mine: bytes) -> None:
         equal([one for one in behind if (here / one).exists()], [], "what came before its turn")
         stay_calm(holder, other)
         equal(len(lines_with(holder, word, since)), 1, "lines about it")
-    if server_holds and not mine:
-        # No record tells of this close: the client asks again with the next news, or after a long poll.
-        (here / f"{name}-news").touch()
+    if not mine:
+        # No record tells of this close: whoever waits asks again by itself, long before a long poll ends.
+        converge(*map(str, (here, there)), holder, other, seconds=20)
     both.converge()
     copies = sorted(path for path in os.listdir(here) if path.startswith(f"{name}.conflict-"))
     texts = [(here / path).read_bytes() for path in (name, *copies)]
