@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "daemon/loss_lines.h"
 #include "daemon/wire_limits.h"
 #include "http/target.h"
 
@@ -61,7 +62,11 @@ void ClientSide::step() {
   stepping_ = true;
   try {
     if (!engine_) {
-      engine_ = std::make_unique<repl::Client>(replica_);
+      engine_ = std::make_unique<repl::Client>(replica_, [](const auto& losses) {
+        for (const std::string& line : lines_of(losses, "the server")) {
+          log::notice(line);
+        }
+      });
     }
     while (!retry_.active()) {
       std::optional<Request> request = engine_->next();

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "daemon/body_sender.h"
+#include "daemon/loss_lines.h"
 #include "daemon/wire_limits.h"
 
 namespace izo::daemon {
@@ -188,7 +189,14 @@ void ServerSide::answer_message(Exchange exchange, proto::Kind kind) {
 
 Response ServerSide::decide(const Request& request) {
   if (!engine_) {
-    engine_ = std::make_unique<repl::Server>(replica_);
+    engine_ = std::make_unique<repl::Server>(replica_, [this](const auto& losses) {
+      for (const std::string& line : lines_of(losses, pushes_)) {
+        log::notice(line);
+      }
+    });
+  }
+  if (const auto* push = std::get_if<repl::Push>(&request)) {
+    pushes_ = "client " + kml::to_string(push->replica);
   }
   return engine_->answer(request);
 }
@@ -200,6 +208,7 @@ void ServerSide::answer(Exchange exchange, const Request& request) {
   }
   Response response = decide(request);
   if (const auto* hello = std::get_if<repl::Hello>(&request)) {
+    const auto* refusal = std::get_if<repl::Refusal>(&response);
     told_.erase(hello->replica);
     log::info("client ", kml::to_string(hello->replica), " at ", exchange.request().address,
               refusal != nullptr ? " is refused: " + refusal->why : " is here");
@@ -208,7 +217,6 @@ void ServerSide::answer(Exchange exchange, const Request& request) {
     }
   }
   if (const auto* pushed = std::get_if<repl::Pushed>(&response)) {
-    const auto* refusal = std::get_if<repl::Refusal>(&response);
     uploads_.forget(std::get<repl::Push>(request).replica, pushed->accepted.recno);
     if (pushed->stopped != failed_ && !pushed->stopped.empty()) {
       log::info("records of ", exchange.request().address, " wait: ", pushed->stopped);
@@ -272,6 +280,8 @@ void ServerSide::end_wait(Place place) {
 
 void ServerSide::log_grew() {
   try {
+    // Whether or not anybody waits: a log that has ended is said at once.
+    static_cast<void>(replica_.state());
     for (Place place = waiting_.begin(); place != waiting_.end();) {
       const Response response = decide(place->pull);
       const Place next = std::next(place);

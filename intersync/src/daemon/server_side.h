@@ -71,6 +71,7 @@ class ServerSide {
   Uploads uploads_;
   Sendings sendings_;
   std::string failed_;                    // the last failure that was said, until a Push succeeds
+  std::string pushes_;                    // who sent the last Push
   std::unique_ptr<repl::Server> engine_;  // null: its next use reads the tree anew
   MainLoop::Handle again_;
   std::list<Waiting> waiting_;

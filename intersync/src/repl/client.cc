@@ -45,8 +45,9 @@ Record replaced_is_removed(const Record& rename, const Index& index) {
 
 }  // namespace
 
-Client::Client(Replica& replica)
+Client::Client(Replica& replica, OnLosses on_losses)
     : replica_(replica),
+      on_losses_(std::move(on_losses)),
       tree_(replica, Yields::kOccupant, [this](const Record& record) { on_own(record); }) {}
 
 void Client::on_own(const Record& record) {
@@ -211,7 +212,6 @@ void Client::end_copy() {
   }
 }
 
-void Client::try_again() {
 bool Client::Patience::is_over() {
   if (++waited_ < limit_) {
     return false;
@@ -221,6 +221,7 @@ bool Client::Patience::is_over() {
   return true;
 }
 
+void Client::try_again() {
   if (copy_waits_ && copy_patience_.is_over()) {
     copy_waits_ = false;
   }
@@ -281,32 +282,41 @@ void Client::apply_queue() {
     if (ready.empty()) {
       return;
     }
+    losses_.begin();
     const Tree::Progress progress =
         tree_.apply(server_.replica, server_.epoch, Batch::Kind::kLog, ready,
                     [this](const Record& record, std::optional<Passed> pass) {
-                      return pass ? Tree::Decision(*pass) : decide(record);
+                      Tree::Decision decision = pass ? Tree::Decision(*pass) : decide(record);
+                      losses_.decided(record, decision);
+                      return decision;
                     });
-    std::uint64_t echoed = 0;
-    for (std::size_t i = 0; i < progress.stored; i++) {
-      const Record& record = queue_.front();
-      times_.came(record, tree_.index());
-      if (bootstrap_) {
-        bootstrap_->came(record);
-      }
-      if ((record.op == Op::kRename || record.op == Op::kLink) &&
-          cannot_have_.contains(record.object)) {
-        // By another name it, and what is in it, may be had.
-        cannot_have_.clear();
-      }
-      echoed = record.origin == tree_.self() ? record.origin_recno : echoed;
-      bodies_.erase(queue_.front().recno);
-      queue_.pop_front();
-    }
-    forget_echoed(echoed);
+    on_stored(std::span(ready).first(progress.stored));
     if (!progress.blocked.empty()) {
       waiting_ = progress.blocked;
       return;
     }
+  }
+}
+
+void Client::on_stored(std::span<const Record> records) {
+  std::uint64_t echoed = 0;
+  for (const Record& record : records) {
+    times_.came(record, tree_.index());
+    if (bootstrap_) {
+      bootstrap_->came(record);
+    }
+    if ((record.op == Op::kRename || record.op == Op::kLink) &&
+        cannot_have_.contains(record.object)) {
+      // By another name it, and what is in it, may be had.
+      cannot_have_.clear();
+    }
+    echoed = record.origin == tree_.self() ? record.origin_recno : echoed;
+    bodies_.erase(record.recno);
+    queue_.pop_front();
+  }
+  forget_echoed(echoed);
+  if (on_losses_) {
+    on_losses_(losses_.of(records, tree_.index()));
   }
 }
 
@@ -480,6 +490,9 @@ void Client::on(const Request& request, Response response) {
   } else {
     const auto& pushed = std::get<Pushed>(response);
     push_waits_ = pushed.accepted.recno <= accepted_.recno;
+    if (!push_waits_) {
+      push_patience_.reset();
+    }
     accept(pushed.accepted);
     stopped_ = pushed.stopped.empty() ? std::string() : "the server stops: " + pushed.stopped;
   }
@@ -490,9 +503,6 @@ void Client::on_failure() {
   stopped_.clear();
   queue_.clear();
   digest_.reset();
-    if (!push_waits_) {
-      push_patience_.reset();
-    }
 }
 
 /// What the server has counts as known there: new records with its numbers would never be sent.

@@ -9,12 +9,14 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <unordered_set>
 #include <utility>
 #include <vector>
 
 #include "repl/bootstrap.h"
+#include "repl/losses.h"
 #include "repl/messages.h"
 #include "repl/times.h"
 #include "repl/translate.h"
@@ -24,8 +26,8 @@ namespace izo::repl {
 
 class Client {
  public:
-  /// `replica` must live longer.
-  explicit Client(Replica& replica);
+  /// `replica` must live longer. `on_losses` gets what of the server's records is not made here.
+  explicit Client(Replica& replica, OnLosses on_losses = {});
 
   /// Applies what can be applied, and says what to ask the server next. At most one Pull and one
   /// other request are under way. Nullopt: nothing now; ask again after an answer, or when our log
@@ -68,8 +70,6 @@ class Client {
     std::uint64_t epoch = 0;
     Translation translation;
   };
-
-  void on_own(const Record& record);
   /// How many calls of try_again() something waits: twice as many each time.
   class Patience {
    public:
@@ -81,6 +81,8 @@ class Client {
     unsigned waited_ = 0;
     unsigned limit_ = 1;
   };
+
+  void on_own(const Record& record);
   /// How far the server's log is applied here.
   Received received();
   /// Goes on with the copy of the server's tree; what to ask for it.
@@ -92,6 +94,8 @@ class Client {
   /// Does an object of ours come from elsewhere?
   [[nodiscard]] bool has_others_objects() const;
   void apply_queue();
+  /// The outcomes of these, the first of the queue, are stored.
+  void on_stored(std::span<const Record> records);
   void settle();
   /// Is all of the server's applied here, all of ours there, and the index the tree?
   bool is_even();
@@ -117,6 +121,8 @@ class Client {
   void on_fetched(const Fetch& fetch, const Fetched& fetched);
 
   Replica& replica_;
+  OnLosses on_losses_;
+  Losses losses_;
   bool connected_ = false;
   bool pulling_ = false;
   bool asking_ = false;
@@ -129,13 +135,13 @@ class Client {
   std::uint64_t repairs_ = 0;
   bool differs_ = false;     // the server's names are not ours
   bool push_waits_ = false;  // the last Push got nothing accepted
+  Patience push_patience_;
   /// Digests, the server's and ours, that asking for the names did not bring together.
   std::optional<std::pair<std::uint64_t, std::uint64_t>> hopeless_;
   /// Those for which what was not here was copied.
   std::optional<std::pair<std::uint64_t, std::uint64_t>> copied_for_;
   std::optional<std::uint64_t> digest_;  // of the server's names at next_, not compared yet
   std::uint64_t their_digest_ = 0;
-  Patience push_patience_;
   bool pulled_something_ = true;  // the last Pull gave records, so there may be more
   Server server_;
   Received accepted_;         // of our log, by the server

@@ -37,8 +37,10 @@ std::uint64_t number_of(const Record& record) {
 
 }  // namespace
 
-Server::Server(Replica& replica)
-    : replica_(replica), tree_(replica, Yields::kNewcomer, [this](const Record& record) {
+Server::Server(Replica& replica, OnLosses on_losses)
+    : replica_(replica),
+      on_losses_(std::move(on_losses)),
+      tree_(replica, Yields::kNewcomer, [this](const Record& record) {
         history_.add(record, access_of(record, tree_.index()));
         moves_.add(record);
         origins_[record.origin].insert_or_assign(record.recno, record.origin_recno);
@@ -189,7 +191,13 @@ std::optional<Portrait> Server::portrait(const Fid& fid) {
 /// Of a Push: the records that are the next ones of the client's log, with our indices.
 struct Server::Taken {
   std::vector<Record> records;
-  std::map<std::uint64_t, std::shared_ptr<Body>> bodies;
+  std::map<std::uint64_t, std::shared_ptr<Body>> bodies;  ///< By their numbers.
+};
+
+std::variant<Server::Taken, Response> Server::take(const Push& push, const Received& had) {
+  const std::uint16_t client = replica_.index_of(push.replica);
+  const Translation translation = Translation::from(push.table, replica_);
+  Taken out;
   for (std::size_t i = 0; i < push.records.size(); i++) {
     std::optional<Record> record = translation(push.records[i]);
     if (!record) {
@@ -202,25 +210,17 @@ struct Server::Taken {
         (record->whiteout && record->whiteout->fid.replica != client)) {
       return Refusal{"a record of the client's log is not its own"};
     }
-    if (record->recno <= had->recno) {
+    if (record->recno <= had.recno) {
       continue;
     }
-    if (record->recno != had->recno + 1 + records.size()) {
-      return Pushed{.accepted = *had, .stopped = {}};
+    if (record->recno != had.recno + 1 + out.records.size()) {
+      return Pushed{.accepted = had, .stopped = {}};
     }
     if (i < push.bodies.size() && push.bodies[i]) {
-      bodies.emplace(record->recno, push.bodies[i]);
+      out.bodies.emplace(record->recno, push.bodies[i]);
     }
-    records.push_back(*std::move(record));
+    out.records.push_back(*std::move(record));
   }
-  const Tree::Progress progress = tree_.apply(
-      push.replica, push.epoch, Batch::Kind::kForwarded, records,
-      [&](const Record& record, std::optional<Passed> pass) {
-        if (pass) {
-          passed_[record.recno]++;
-          return acknowledged(record, *pass);
-        }
-        const auto body = bodies.find(record.recno);
   return out;
 }
 
@@ -247,17 +247,33 @@ Response Server::answer_one(const Push& push) {
   losses_.begin();
   root_time_ = {};
   const auto& [records, bodies] = std::get<Taken>(taken);
-        return acknowledged(record, decide(record, body != bodies.end() ? body->second : nullptr));
+  const Tree::Progress progress = tree_.apply(
+      push.replica, push.epoch, Batch::Kind::kForwarded, records,
+      [&, &bodies = bodies](const Record& record, std::optional<Passed> pass) {
+        passed_[record.recno] += pass ? 1 : 0;
+        const auto body = bodies.find(record.recno);
+        Tree::Decision decision =
+            pass ? Tree::Decision(*pass)
+                 : decide(record, body != bodies.end() ? body->second : nullptr);
+        losses_.decided(record, decision);
+        return acknowledged(record, std::move(decision));
       },
       push.partial ? NotEmpty::kStays : NotEmpty::kIsEmptied);
-  for (std::size_t i = 0; i < progress.stored; i++) {
-    evened_.erase(evened_.lower_bound({number_of(records[i]), Fid()}),
-                  evened_.upper_bound({number_of(records[i]), kLastFid}));
-  }
+  settle(std::span(records).first(progress.stored));
   // Only what a power cut leaves is acknowledged (I2).
   replica_.commit();
   return Pushed{.accepted = replica_.received(push.replica).value_or(*had),
                 .stopped = progress.blocked};
+}
+
+void Server::settle(std::span<const Record> stored) {
+  for (const Record& record : stored) {
+    evened_.erase(evened_.lower_bound({number_of(record), Fid()}),
+                  evened_.upper_bound({number_of(record), kLastFid}));
+  }
+  if (on_losses_) {
+    on_losses_(losses_.of(stored, tree_.index()));
+  }
 }
 
 bool Server::written_since(const Record& record, const Key& key) const {

@@ -6,10 +6,13 @@
 #include <map>
 #include <memory>
 #include <set>
+#include <span>
 #include <unordered_map>
 #include <utility>
+#include <variant>
 #include <vector>
 
+#include "repl/losses.h"
 #include "repl/messages.h"
 #include "repl/translate.h"
 #include "repl/tree.h"
@@ -18,8 +21,8 @@ namespace izo::repl {
 
 class Server {
  public:
-  /// `replica` must live longer.
-  explicit Server(Replica& replica);
+  /// `replica` must live longer. `on_losses` gets, of each Push, what of it is not made here.
+  explicit Server(Replica& replica, OnLosses on_losses = {});
 
   /// Answers a request. Throws izo::Error if the file system fails.
   Response answer(const Request& request);
@@ -33,6 +36,12 @@ class Server {
   Response answer_one(const Fetch& fetch);
   Response answer_one(const Push& push);
   Response answer_one(const Describe& describe);
+
+  struct Taken;
+  /// Of a Push, what is to be applied, or the answer at once.
+  std::variant<Taken, Response> take(const Push& push, const Received& had);
+  /// The outcomes of these records are stored.
+  void settle(std::span<const Record> stored);
 
   /// What an object is; nullopt: it is gone, or, still in the index, not found now.
   std::optional<Portrait> portrait(const Fid& fid);
@@ -59,6 +68,8 @@ class Server {
   [[nodiscard]] bool written_since(const Record& record, const Key& key) const;
 
   Replica& replica_;
+  OnLosses on_losses_;
+  Losses losses_;
   History history_;
   /// Bodies that were kept before a record of this Push removes their files: the record, and the
   /// body's last CLOSE.

@@ -18,6 +18,7 @@ from guest.expect import equal, intermezzo_only, wait_until
 from guest.intersync import Intersync, converge, loopback_up, touch_directories
 from guest.kml import Fid, Log
 from guest.log_info import info, wait_for_spares
+from guest.mounting import umount
 from guest.restless import User
 from guest.subject import FILESET, mounted
 
@@ -232,6 +233,39 @@ def test_nothing_changes_while_nothing_changes(disk: str, second_disk: str) -> N
         before = [info(root).end_recno for root in both.roots]
         threading.Event().wait(3)
         equal([info(root).end_recno for root in both.roots], before, "numbers of the newest records")
+
+
+@intermezzo_only
+def test_changes_that_are_not_made(disk: str, second_disk: str) -> None:
+    """What leaves no copy behind is said, once, by the side that passed it: attributes that lost to newer
+    ones, and what cannot be where something is mounted."""
+    with pair(disk, second_disk) as both:
+        for name in ("d", "busy"):
+            os.mkdir(f"{both.server_root}/{name}")
+        Path(both.server_root, "d/f").touch()
+        both.converge()
+        both.client.stop()
+        for root, value in zip(both.roots, (b"there", b"here")):
+            os.chmod(f"{root}/d/f", 0o640 if value == b"there" else 0o604)
+            os.setxattr(f"{root}/d/f", "user.x", value)
+        run("mount", "-t", "tmpfs", "none", f"{both.client_root}/busy")
+        try:
+            both.client.start()
+            for word in ("setattr of d/f by client ", "setxattr of d/f by client "):
+                both.server.await_word(word)
+            os.chmod(f"{both.server_root}/busy", 0o711)
+            os.rmdir(f"{both.server_root}/busy")
+            Path(both.server_root, "behind").touch()
+            wait_until(lambda: os.path.exists(f"{both.client_root}/behind"), "what comes behind it")
+        finally:
+            umount(f"{both.client_root}/busy")
+        said = {daemon: [line for line in daemon.said().splitlines() if " is not made here: " in line]
+                for daemon in (both.server, both.client)}
+        equal((len(said[both.server]), len(said[both.client])), (2, 1), f"lines: {said.values()}")
+        equal(["it conflicts with" in line for line in said[both.server]], [True, True], "the server's reason")
+        equal("rmdir of busy by the server, its record" in said[both.client][0]
+              and "something is mounted there" in said[both.client][0], True, said[both.client][0])
+        equal(oct(os.stat(f"{both.client_root}/d/f").st_mode & 0o777), "0o640", "the mode")
 
 
 @intermezzo_only

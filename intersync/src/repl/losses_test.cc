@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-2.0
+// What people are told of changes that were lost, on the side that passed them.
+#include "repl/losses.h"
+
+#include <gtest/gtest.h>
+#include <linux/fs.h>
+
+#include <algorithm>
+
+#include "repl/client.h"
+#include "repl/model_replica.h"
+#include "repl/server.h"
+
+namespace izo::repl {
+namespace {
+
+constexpr std::uint64_t kRootIno = 2;
+
+std::string in_words(const Loss& loss) {
+  return std::string(name_of(loss.record.op)) + " " + loss.path + " " +
+         std::to_string(static_cast<std::uint32_t>(loss.why));
+}
+
+class LossesTest : public testing::Test {
+ protected:
+  LossesTest() {
+    there_.make(kml::Op::kMkdir, {.dir = kRootIno, .name = "d"}, 0755);
+    dir_ = there_.inodes().front();
+    there_.make(kml::Op::kCreate, {.dir = dir_, .name = "f"}, 0600);
+    there_.commit();
+    settle();
+  }
+
+  /// Requests of the client until both are even.
+  void settle() {
+    here_.commit();
+    there_.commit();
+    for (unsigned i = 0; i < 100; i++) {
+      const std::optional<Request> request = client_.next();
+      Response response = server_.answer(request.value());
+      const auto* pulled = std::get_if<Pulled>(&response);
+      const bool end = pulled != nullptr && pulled->records.empty();
+      client_.on(*request, std::move(response));
+      if (end && !client_.is_behind()) {
+        return;
+      }
+    }
+    FAIL() << client_.waiting();
+  }
+
+  static std::uint64_t file_in(const ModelReplica& replica) {
+    for (const std::uint64_t ino : replica.inodes()) {
+      const auto dirs = replica.directories();
+      if (std::find(dirs.begin(), dirs.end(), ino) == dirs.end()) {
+        return ino;
+      }
+    }
+    return 0;
+  }
+
+  static OnLosses into(std::vector<std::string>& out) {
+    return [&out](const std::vector<Loss>& losses) {
+      for (const Loss& loss : losses) {
+        out.push_back(in_words(loss));
+      }
+    };
+  }
+
+  std::vector<std::string> lost_there_;
+  std::vector<std::string> lost_here_;
+  ModelReplica there_{1, true};
+  ModelReplica here_{2, false};
+  Server server_{there_, into(lost_there_)};
+  Client client_{here_, into(lost_here_)};
+  std::uint64_t dir_ = 0;
+};
+
+TEST_F(LossesTest, AttributesThatLoseAreNamedByTheServer) {
+  there_.chmod(file_in(there_), 0640);
+  there_.setxattr(file_in(there_), "user.x", "there");
+  here_.chmod(file_in(here_), 0604);
+  here_.setxattr(file_in(here_), "user.x", "here");
+  here_.setxattr(file_in(here_), "user.y", "here");
+  settle();
+  EXPECT_EQ(lost_there_, (std::vector<std::string>{"setattr d/f 260", "setxattr d/f 260"}));
+  EXPECT_TRUE(lost_here_.empty());
+  EXPECT_EQ(here_.manifest(true), there_.manifest(true));
+}
+
+TEST_F(LossesTest, WhatTheFileSystemRefusesIsNamedWhereItIs) {
+  here_.chattr(file_in(here_), FS_IMMUTABLE_FL);
+  there_.setxattr(file_in(there_), "user.x", "there");
+  settle();
+  EXPECT_EQ(lost_here_, std::vector<std::string>{"setxattr d/f 262"});
+  EXPECT_TRUE(lost_there_.empty());
+}
+
+/// A body is kept as a copy, and what is the same on both sides, or moot, is nothing lost.
+TEST_F(LossesTest, NothingElseIsNamed) {
+  for (ModelReplica* replica : {&there_, &here_}) {
+    const std::uint64_t file = file_in(*replica);
+    replica->begin_write(file, replica == &here_ ? "here" : "there");
+    replica->end_write(file);
+    replica->make(kml::Op::kCreate, {.dir = kRootIno, .name = "same name"}, 0600);
+  }
+  settle();
+  here_.setxattr(file_in(here_), "user.y", "here");
+  there_.unlink({.dir = dir_, .name = "f"});
+  settle();
+  EXPECT_EQ(lost_there_, std::vector<std::string>{});
+  EXPECT_EQ(lost_here_, std::vector<std::string>{});
+  EXPECT_EQ(here_.manifest(true), there_.manifest(true));
+}
+
+}  // namespace
+}  // namespace izo::repl
