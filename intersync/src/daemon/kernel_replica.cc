@@ -184,9 +184,10 @@ repl::Replica::State KernelReplica::state() {
     throw Error(path_of("kml") + ": the log met an error and is read-only; see the kernel's log");
   }
   if (info.overflow) {
-    throw Error(path_of("kml") +
-                ": the log has overflowed and does not tell all changes; nothing is shared until "
-                "the cache is made anew by mkizofs");
+    throw Error(
+        path_of("kml") +
+        ": the log has overflowed and does not tell all changes; nothing is shared until "
+        "a client is made anew by mkizofs, or a server's log begins anew: see intersync(8)");
   }
   return {.replica = info.replica,
           .table = table_,
