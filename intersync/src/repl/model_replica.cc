@@ -325,11 +325,22 @@ bool ModelReplica::remove(const Handle& what, const Name& name) {
   return done;
 }
 
-bool ModelReplica::touch_attributes(const Handle& what, const Name& name) {
+bool ModelReplica::touch_attributes(const Handle& what, const Name& name, const Record& lost) {
   before_change();
   const Place place{.dir = ino_of(name.dir), .name = name.name};
   if (!stands_for(place, what)) {
     return false;
+  }
+  if (lost.op == Op::kSetattr && lost.attr->has(IZO_ATTR_FSFLAGS)) {
+    chattr(what.ino, inode(what.ino).flags);
+  } else if (lost.op != Op::kSetattr) {
+    const std::string& acl = lost.xattrs.front().name;
+    const auto found = inode(what.ino).xattrs.find(acl);
+    if (found != inode(what.ino).xattrs.end()) {
+      setxattr(what.ino, acl, std::string(found->second));
+    } else {
+      removexattr(what.ino, acl);
+    }
   }
   chmod(what.ino, inode(what.ino).mode & 07777);
   chown(what.ino, inode(what.ino).uid);
@@ -408,6 +419,7 @@ ModelReplica::Outcome ModelReplica::apply_birth(const Operation& operation, std:
                        .uid = record.attr->uid,
                        .nlink = record.op == Op::kMkdir ? 2U : 0U,
                        .mtime = record.attr->mtime.seconds,
+                       .flags = record.attr->fsflags,
                        .text = {},
                        .xattrs = {},
                        .entries = {}};

@@ -20,6 +20,9 @@ struct ModelBody final : Body {
   std::string text;
 };
 
+/// The one name of an ACL that the model knows.
+inline constexpr const char* kAcl = "system.posix_acl_access";
+
 class ModelReplica final : public Replica {
  public:
   struct Inode {
@@ -66,7 +69,7 @@ class ModelReplica final : public Replica {
   bool move(const Handle& what, const Name& from, const Name& to) override;
   bool add_name(const Handle& what, const Name& from, const Name& to) override;
   bool remove(const Handle& what, const Name& name) override;
-  bool touch_attributes(const Handle& what, const Name& name) override;
+  bool touch_attributes(const Handle& what, const Name& name, const Record& lost) override;
   std::optional<kml::Time> mtime(const Fid& fid) override;
   void set_mtime(const Fid& dir, const kml::Time& mtime) override;
   std::vector<std::string> list(const Fid& dir) override;
@@ -87,7 +90,7 @@ class ModelReplica final : public Replica {
   bool chown(std::uint64_t ino, std::uint32_t uid);
   bool utimes(std::uint64_t ino, std::int64_t mtime);
   bool setxattr(std::uint64_t ino, const std::string& name, const std::string& value);
-  /// FS_*_FL.
+  /// FS_*_FL; a symbolic link has none.
   void chattr(std::uint64_t ino, std::uint32_t flags);
   bool removexattr(std::uint64_t ino, const std::string& name);
   /// Begins to change a body; what it was is not there any more.

@@ -129,23 +129,36 @@ bool ModelReplica::utimes(std::uint64_t ino, std::int64_t mtime) {
   return true;
 }
 
+namespace {
+
+/// An ACL belongs to the owner and mode.
+std::uint32_t aspect_of(const std::string& xattr) {
+  return xattr == kAcl ? IZO_ASPECT_ATTR : IZO_ASPECT_XATTR;
+}
+
+}  // namespace
+
 bool ModelReplica::setxattr(std::uint64_t ino, const std::string& name, const std::string& value) {
   inode(ino).xattrs[name] = value;
-  log(Op::kSetxattr, ino, IZO_ASPECT_XATTR).xattrs = {{.name = name, .value = value}};
+  log(Op::kSetxattr, ino, aspect_of(name)).xattrs = {{.name = name, .value = value}};
   return true;
 }
 
 void ModelReplica::chattr(std::uint64_t ino, std::uint32_t flags) {
+  if (S_ISLNK(inode(ino).mode)) {
+    return;
+  }
   inode(ino).flags = flags;
   log(Op::kSetattr, ino, IZO_ASPECT_ATTR).attr =
       kml::Attr{.valid = IZO_ATTR_FSFLAGS, .fsflags = flags};
 }
 
 bool ModelReplica::removexattr(std::uint64_t ino, const std::string& name) {
-  if (inode(ino).xattrs.erase(name) == 0) {
+  // That there is no ACL is recorded even if there was none.
+  if (inode(ino).xattrs.erase(name) == 0 && name != kAcl) {
     return false;
   }
-  log(Op::kRemovexattr, ino, IZO_ASPECT_XATTR).xattrs = {{.name = name, .value = {}}};
+  log(Op::kRemovexattr, ino, aspect_of(name)).xattrs = {{.name = name, .value = {}}};
   return true;
 }
 

@@ -416,11 +416,10 @@ Tree::Decision Server::decide_attributes(const Record& record) {
   if (object != nullptr && attributes &&
       written_since(record, key_of(record.object, IZO_ASPECT_ATTR))) {
     // The client's are different now: it must hear of all of them, not of what was set last only.
-    return First{.action =
-                     [this, handle = object->handle, name = object->names.front()] {
-                       return replica_.touch_attributes(handle, name);
-                     },
-                 .then = Passed::kConflict};
+    return First{
+        .action = [this, handle = object->handle, name = object->names.front(),
+                   lost = record] { return replica_.touch_attributes(handle, name, lost); },
+        .then = Passed::kConflict};
   }
   if (record.op != Op::kSetattr && written_since(record, {.fid = record.object,
                                                           .aspect = IZO_ASPECT_XATTR,

@@ -6,6 +6,7 @@
 //
 // IZO_SIMULATION_SEED=N runs that one and says what happens; IZO_SIMULATION_SEEDS=N that many.
 #include <gtest/gtest.h>
+#include <linux/fs.h>
 
 #include <algorithm>
 #include <array>
@@ -154,7 +155,7 @@ class Simulation {
     }
   }
   template <typename T>
-  const T& any(const std::vector<T>& from) {
+  T any(const std::vector<T>& from) {
     return from[below(from.size())];
   }
 
@@ -405,20 +406,25 @@ class Simulation {
           replica.rename(place, any(places), true);
           break;
         case 10:
-          did = "chmod ";
-          replica.chmod(ino, static_cast<std::uint32_t>(0600 + below(64)));
+          did = "chmod or chattr ";
+          if (chance(70)) {
+            replica.chmod(ino, static_cast<std::uint32_t>(0600 + below(64)));
+          } else {
+            replica.chattr(ino, chance(50) ? FS_NODUMP_FL : FS_NOATIME_FL);
+          }
           break;
         case 11:
           did = "setxattr or chown ";
           if (chance(50)) {
-            replica.setxattr(ino, chance(50) ? "user.x" : "user.y", std::to_string(below(100)));
+            replica.setxattr(ino, any<std::string>({"user.x", "user.y", kAcl}),
+                             std::to_string(below(100)));
           } else {
             replica.chown(ino, static_cast<std::uint32_t>(below(5)));
           }
           break;
         case 12:
           did = "removexattr ";
-          replica.removexattr(ino, "user.x");
+          replica.removexattr(ino, chance(50) ? "user.x" : kAcl);
           break;
         case 16:
           did = "utimes ";

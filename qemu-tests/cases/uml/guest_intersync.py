@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Callable, Iterator
 
-from guest.changes import change_a_bit_of_everything
+from guest.changes import ACL_TWO_USERS, change_a_bit_of_everything
 from guest.disks import copy_as_after_a_crash, make_ext4, run
 from guest.expect import equal, intermezzo_only, wait_until
 from guest.intersync import Intersync, converge, loopback_up, touch_directories
@@ -266,6 +266,44 @@ def test_changes_that_are_not_made(disk: str, second_disk: str) -> None:
         equal("rmdir of busy by the server, its record" in said[both.client][0]
               and "something is mounted there" in said[both.client][0], True, said[both.client][0])
         equal(oct(os.stat(f"{both.client_root}/d/f").st_mode & 0o777), "0o640", "the mode")
+
+
+@intermezzo_only
+def test_attributes_that_lose(disk: str, second_disk: str) -> None:
+    """Whatever of owner, mode, ACL and flags the client set, after a newer change of any of these on the
+    server both have the server's (I8)."""
+    names = ("file", "dir", "had-acl")
+
+    def acl(root: str, name: str) -> None:
+        os.setxattr(f"{root}/{name}", "system.posix_acl_access", ACL_TWO_USERS)
+
+    def make(root: str) -> None:
+        os.mkdir(f"{root}/dir")
+        for name in ("file", "had-acl"):
+            Path(root, name).touch()
+        acl(root, "had-acl")
+
+    with pair(disk, second_disk, make) as both:
+        both.converge()
+        both.client.stop()
+        for name in names:
+            os.chmod(f"{both.server_root}/{name}", 0o711)
+            if name == "had-acl":
+                os.removexattr(f"{both.client_root}/{name}", "system.posix_acl_access")
+            else:
+                acl(both.client_root, name)
+            run("chattr", "+d", f"{both.client_root}/{name}")
+            os.chown(f"{both.client_root}/{name}", 7, 8)
+        os.setxattr(f"{both.client_root}/dir", "system.posix_acl_default", ACL_TWO_USERS)
+        both.client.start()
+        both.converge()
+        for root in both.roots:
+            flags = [run("lsattr", "-d", f"{root}/{name}").split()[0] for name in names]
+            equal(["d" in one for one in flags], [False] * 3, f"flags {flags}")
+            have = [f"{root}/{name}" for name in names if os.listxattr(f"{root}/{name}")]
+            equal(have, [f"{root}/had-acl"], "what has an ACL")
+            equal({(os.stat(f"{root}/{name}").st_uid, os.stat(f"{root}/{name}").st_mode & 0o777)
+                   for name in names}, {(0, 0o711)}, "owners and modes")
 
 
 @intermezzo_only
