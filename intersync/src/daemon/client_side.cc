@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "daemon/loss_lines.h"
+#include "daemon/request_path.h"
 #include "daemon/wire_limits.h"
 #include "http/target.h"
 
@@ -51,7 +52,7 @@ ClientSide::ClientSide(MainLoop& loop, Random& random, KernelReplica& replica, h
 
 std::string ClientSide::target(const std::string& what,
                                std::vector<std::pair<std::string, std::string>> query) const {
-  return to_string(http::Target{.path = {"izo", "v1", fileset_, what}, .query = std::move(query)});
+  return to_string(http::Target{.path = path_to(fileset_, what), .query = std::move(query)});
 }
 
 void ClientSide::step() {
@@ -390,17 +391,16 @@ void ClientSide::upload(const BodyFile& body) {
     return pushing_->answer.size() <= kLongestProblem;
   };
   receiver.done = [this](const http::Outcome& outcome) { on_uploaded(outcome); };
-  it.transfer =
-      http_.start({.method = http::Method::kPost,
-                   .target = target("upload", {{"client", kml::to_string(it.push.replica)},
-                                               {"number", std::to_string(number)},
-                                               {"version", std::to_string(it.version)},
-                                               {"offset", std::to_string(it.offset)}}),
-                   .headers = {{"Content-Type", "application/octet-stream"}},
-                   .body = std::move(piece),
-                   .longest_answer = kLongestProblem,
-                   .patience = kPatience},
-                  std::move(receiver));
+  it.transfer = http_.start({.method = http::Method::kPost,
+                             .target = target(kUpload, {{"client", kml::to_string(it.push.replica)},
+                                                        {"number", std::to_string(number)},
+                                                        {"version", std::to_string(it.version)},
+                                                        {"offset", std::to_string(it.offset)}}),
+                             .headers = {{"Content-Type", "application/octet-stream"}},
+                             .body = std::move(piece),
+                             .longest_answer = kLongestProblem,
+                             .patience = kPatience},
+                            std::move(receiver));
 }
 
 void ClientSide::on_uploaded(const http::Outcome& outcome) {

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "daemon/body_sender.h"
 #include "daemon/loss_lines.h"
+#include "daemon/request_path.h"
 #include "daemon/wire_limits.h"
 
 namespace izo::daemon {
@@ -104,24 +105,16 @@ void ServerSide::forget_old() {
 
 void ServerSide::handle(Exchange exchange) {
   const http::Incoming& request = exchange.request();
-  const std::vector<std::string>& path = request.target.path;
   log::debug(
       log::kHttp, request.address, " asks for ", [&] { return to_string(request.target); }, ", ",
       request.body.size(), " bytes");
-  if (path.size() != 4 || path[0] != "izo" || path[1] != "v1") {
-    exchange.answer(problem(404, "this is intersync; there is nothing here but /izo/v1/FILESET/"));
-    return;
-  }
-  if (path[2] != fileset_) {
-    exchange.answer(problem(404, "this server has the fileset " + fileset_ + ", not " + path[2] +
-                                     ": mount the client with fileset=" + fileset_));
+  const Asked asked = asked_for(request.method, request.target.path, fileset_);
+  if (const auto* not_here = std::get_if<NotHere>(&asked)) {
+    exchange.answer(problem(404, not_here->why));
     return;
   }
   try {
-    const std::optional<proto::Kind> kind = proto::kind_of(path[3]);
-    if (request.method != http::Method::kPost || (!kind && path[3] != "upload")) {
-      exchange.answer(problem(404, "no such request"));
-    } else if (kind) {
+    if (const auto* kind = std::get_if<proto::Kind>(&asked)) {
       answer_message(std::move(exchange), *kind);
     } else {
       answer_upload(std::move(exchange));

@@ -339,6 +339,9 @@ def answers() -> Iterator[tuple[str, bytes, str]]:
     yield "no frames", head + b"Content-Length: 100\r\n\r\n" + b"x" * 100, "the server's answer is none"
     yield "cut off", head + b"Content-Length: 100\r\n\r\nIZOF", " 96 bytes "
     yield "empty", head + b"Content-Length: 0\r\n\r\n", "cut off"
+    why = b"this server speaks version 2 of the protocol, not version 1 as was asked for"
+    yield ("another version", b"HTTP/1.1 404 No\r\nContent-Length: %d\r\n\r\n%s\n" % (len(why) + 1, why),
+           f"status 404: {why.decode()}; trying again")
     yield "an error", b"HTTP/1.1 500 Oops\r\nContent-Length: 3\r\n\r\nbad", "status 500"
     yield "a page", b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n", "302"
     yield "a head without end", head + b"X: y\r\n" * 50000, "the head of the answer has no end"
@@ -377,6 +380,7 @@ def requests() -> Iterator[tuple[bytes, bytes]]:
     yield b"GET /izo/v1/rootset/hello HTTP/1.1\r\nHost: x\r\n\r\n", b"HTTP/1.1 404"
     yield post("/izo/v1/other/hello", b""), b"HTTP/1.1 404"
     yield post("/izo/v1/rootset/nothing", b""), b"HTTP/1.1 404"
+    yield post("/izo/v2/rootset/hello", b""), b"HTTP/1.1 404"
     for kind in KINDS:
         yield post(f"/izo/v1/rootset/{kind}", b""), b"HTTP/1.1 400"
         yield post(f"/izo/v1/rootset/{kind}", os.urandom(3000)), b"HTTP/1.1 400"
