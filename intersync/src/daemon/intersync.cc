@@ -79,7 +79,7 @@ class Daemon {
         replica_(fileset_, options.server.empty() ? KernelReplica::Role::kServer
                                                   : KernelReplica::Role::kClient) {
     open_log(options_.log, log_name());
-    const kernel::LogInfo state = kernel::LogFile(fileset_.log_path()).info();
+    const kernel::LogInfo state = kernel::LogFile(fileset_).info();
     write_state_folder(options_.state, fileset_, state);
     log::debug(
         log::kInfo, "intersync " IZO_VERSION ", process ", ::getpid(), ", channel ",

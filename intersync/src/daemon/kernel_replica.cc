@@ -181,7 +181,7 @@ bool touch_xattr(int directory, const std::string& name, const std::string& attr
 }  // namespace
 
 KernelReplica::KernelReplica(const kernel::Fileset& fileset, Role role)
-    : fileset_(fileset), role_(role), tree_(fileset.mount_point), log_(fileset.log_path()) {
+    : fileset_(fileset), role_(role), tree_(fileset.mount_point), log_(fileset) {
   look_at_peers();
 }
 

@@ -61,6 +61,21 @@ std::string Fileset::log_path() const {
   return directory() + "/kml";
 }
 
+std::string Fileset::why_no_log(bool is_root) const {
+  // To others the kernel does not show whether it is there.
+  if (!is_root) {
+    return mount_point + ": only root (CAP_SYS_ADMIN) may read the log of a fileset";
+  }
+  const std::string which = mount_point + ": the log of its fileset " + name + " is not open";
+  if (read_only) {
+    return which + ", as it is mounted read-only: remount it read-write with fileset=" + name +
+           " and mtp=; if that is refused, the kernel's log says why";
+  }
+  return which +
+         ", though it is mounted read-write: it had no room or met an error, see the kernel's log; "
+         "then unmount it and mount it again";
+}
+
 Fileset find_fileset(const std::string& path) {
   const std::optional<Mount> mount = find_mount(read_all("/proc/self/mountinfo"), mount_id(path));
   if (!mount) {
@@ -85,7 +100,8 @@ Fileset find_fileset(const std::string& path) {
           .name = *name,
           .channel = *channel,
           .dev_major = mount->dev_major,
-          .dev_minor = mount->dev_minor};
+          .dev_minor = mount->dev_minor,
+          .read_only = mount->is_read_only()};
 }
 
 }  // namespace izo::kernel

@@ -16,6 +16,21 @@ TEST(Fileset, KnowsItsFiles) {
   EXPECT_EQ(home.log_path(), "/srv/my home/.intermezzo/home/kml");
 }
 
+TEST(Fileset, SaysWhyItsLogIsNotOpen) {
+  Fileset home{.mount_point = "/srv/home", .name = "home", .read_only = true};
+  EXPECT_EQ(home.why_no_log(true),
+            "/srv/home: the log of its fileset home is not open, as it is mounted read-only: "
+            "remount it read-write with fileset=home and mtp=; if that is refused, the kernel's "
+            "log says why");
+  EXPECT_EQ(home.why_no_log(false),
+            "/srv/home: only root (CAP_SYS_ADMIN) may read the log of a fileset");
+  home.read_only = false;
+  EXPECT_EQ(home.why_no_log(true),
+            "/srv/home: the log of its fileset home is not open, though it is mounted read-write: "
+            "it had no room or met an error, see the kernel's log; then unmount it and mount it "
+            "again");
+}
+
 TEST(Fileset, SaysWhatIsThereInstead) {
   for (const std::string path : {"/proc", "/proc/version"}) {
     try {

@@ -98,7 +98,7 @@ void run(const std::string& mount_point) {
   expect(channel.answer(mounted.about.id), "the answer is taken");
   expect(!channel.answer(mounted.about.id), "a second answer is not");
 
-  const LogFile log(fileset.log_path());
+  const LogFile log(fileset);
   const LogInfo info = log.info();
   const kml::Header header = log.header();
   expect(info.epoch == mounted.about.epoch && header.epoch == info.epoch &&

@@ -55,8 +55,17 @@ DecodedLogInfo decode_log_info(kml::Bytes bytes) {
   return out;
 }
 
-LogFile::LogFile(const std::string& path)
-    : path_(path), fd_(checked(::open(path.c_str(), O_RDONLY | O_CLOEXEC), "open", path)) {}
+LogFile::LogFile(const Fileset& fileset)
+    : path_(fileset.log_path()), fd_(::open(path_.c_str(), O_RDONLY | O_CLOEXEC)) {
+  izo_kml_info raw{};
+  // Of a log that is not open the file may be there, as one that cannot be asked.
+  if (!fd_ || ::ioctl(fd_.get(), IZO_IOC_KML_INFO, &raw) != 0) {
+    if (errno == ENOENT || errno == ENOTTY || errno == EACCES || errno == EPERM) {
+      throw Error(fileset.why_no_log(::geteuid() == 0));
+    }
+    throw SysError(errno, "open", path_);
+  }
+}
 
 kml::Header LogFile::header() const {
   std::array<std::byte, sizeof(izo_kml_header)> buffer;

@@ -10,6 +10,7 @@
 #include <variant>
 
 #include "base/unique_fd.h"
+#include "kernel/fileset.h"
 #include "kml/codec.h"
 #include "kml/tables.h"
 
@@ -43,8 +44,9 @@ DecodedLogInfo decode_log_info(kml::Bytes bytes);
 
 class LogFile {
  public:
-  /// Throws SysError: EPERM or ENOENT without CAP_SYS_ADMIN, ENOENT if the fileset has no log.
-  explicit LogFile(const std::string& path);
+  /// Of a mounted fileset. Throws Error, which says what to do, if its log is not open or the
+  /// caller has not CAP_SYS_ADMIN; else SysError.
+  explicit LogFile(const Fileset& fileset);
 
   /// Throw SysError, or Error for what no log has.
   [[nodiscard]] kml::Header header() const;
