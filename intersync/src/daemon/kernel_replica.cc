@@ -213,7 +213,9 @@ void KernelReplica::look_at_peers() {
 repl::Replica::State KernelReplica::state() {
   const kernel::LogInfo info = log_.info();
   if (info.failed) {
-    throw Error(path_of("kml") + ": the log met an error and is read-only; see the kernel's log");
+    throw Error(path_of("kml") +
+                ": the log met an error, and the file system is read-only: see the kernel's log, "
+                "then unmount it, run e2fsck, and mount it again");
   }
   if (info.overflow) {
     throw Error(

@@ -113,16 +113,24 @@ void ServerSide::handle(Exchange exchange) {
     exchange.answer(problem(404, not_here->why));
     return;
   }
-  try {
+  attempt(exchange, [&] {
     if (const auto* kind = std::get_if<proto::Kind>(&asked)) {
-      answer_message(std::move(exchange), *kind);
+      answer_message(exchange, *kind);
     } else {
-      answer_upload(std::move(exchange));
+      answer_upload(exchange);
     }
+  });
+}
+
+bool ServerSide::attempt(Exchange& exchange, const std::function<void()>& function) {
+  try {
+    function();
+    return true;
   } catch (const std::exception& error) {
     // The tree is read anew, as it may not be what the engine took it for.
     engine_.reset();
-    complain(error);
+    fail(exchange, error);
+    return false;
   }
 }
 
@@ -133,7 +141,14 @@ void ServerSide::complain(const std::exception& error) {
   }
 }
 
-void ServerSide::answer_upload(Exchange exchange) {
+void ServerSide::fail(Exchange& exchange, const std::exception& error) {
+  complain(error);
+  if (!exchange.answered()) {
+    exchange.answer(problem(503, error.what()));
+  }
+}
+
+void ServerSide::answer_upload(Exchange& exchange) {
   const http::Incoming& request = exchange.request();
   const std::string* client = request.target.value("client");
   const std::optional<kml::Uuid> uuid = client != nullptr ? kml::uuid_from(*client) : std::nullopt;
@@ -149,12 +164,11 @@ void ServerSide::answer_upload(Exchange exchange) {
     exchange.answer(problem(200, std::to_string(here)));
   } catch (const SysError& error) {
     // A body that finds no room: nothing has happened to the tree.
-    complain(error);
-    exchange.answer(problem(503, error.what()));
+    fail(exchange, error);
   }
 }
 
-void ServerSide::answer_message(Exchange exchange, proto::Kind kind) {
+void ServerSide::answer_message(Exchange& exchange, proto::Kind kind) {
   MessageReader reader(MessageReader::Side::kRequest, kind,
                        {.stage = [this] { return replica_.new_body(); },
                         .uploaded = [this](const kml::Uuid& client, std::uint64_t number,
@@ -167,8 +181,7 @@ void ServerSide::answer_message(Exchange exchange, proto::Kind kind) {
       message = reader.finish();
     }
   } catch (const SysError& error) {
-    complain(error);
-    exchange.answer(problem(503, error.what()));
+    fail(exchange, error);
     return;
   }
   if (!message) {
@@ -177,7 +190,7 @@ void ServerSide::answer_message(Exchange exchange, proto::Kind kind) {
     exchange.answer(problem(400, reader.why()));
     return;
   }
-  answer(std::move(exchange), std::get<Request>(*message));
+  answer(exchange, std::get<Request>(*message));
 }
 
 Response ServerSide::decide(const Request& request) {
@@ -194,9 +207,9 @@ Response ServerSide::decide(const Request& request) {
   return engine_->answer(request);
 }
 
-void ServerSide::answer(Exchange exchange, const Request& request) {
+void ServerSide::answer(Exchange& exchange, const Request& request) {
   if (const auto* pulled = std::get_if<Pull>(&request)) {
-    pull(std::move(exchange), *pulled, false);
+    pull(exchange, *pulled, false);
     return;
   }
   Response response = decide(request);
@@ -220,9 +233,9 @@ void ServerSide::answer(Exchange exchange, const Request& request) {
                pushed->stopped.empty() ? std::string() : ", not further: " + pushed->stopped);
   }
   if (auto* fetched = std::get_if<repl::Fetched>(&response)) {
-    send_bodies(std::move(exchange), std::get<repl::Fetch>(request), std::move(*fetched));
+    send_bodies(exchange, std::get<repl::Fetch>(request), std::move(*fetched));
   } else {
-    send(std::move(exchange), response);
+    send(exchange, response);
   }
   // What was applied is in our log.
   log_grew();
@@ -237,7 +250,7 @@ bool ServerSide::is_news(const Pull& pull, const Response& response) {
   return pulled->digest && (told == told_.end() || told->second != pull.offset);
 }
 
-void ServerSide::pull(Exchange exchange, const Pull& pull, bool now) {
+void ServerSide::pull(Exchange& exchange, const Pull& pull, bool now) {
   const Response response = decide(pull);
   if (!now && !is_news(pull, response)) {
     wait(std::move(exchange), pull);
@@ -247,7 +260,7 @@ void ServerSide::pull(Exchange exchange, const Pull& pull, bool now) {
   if (pulled != nullptr && pulled->digest) {
     told_[pull.replica] = pull.offset;
   }
-  send(std::move(exchange), response);
+  send(exchange, response);
 }
 
 void ServerSide::wait(Exchange exchange, const Pull& pull) {
@@ -256,12 +269,7 @@ void ServerSide::wait(Exchange exchange, const Pull& pull) {
   place->limit = loop_.after(kLongestPoll, [this, place] {
     Waiting ended = std::move(*place);
     end_wait(place);
-    try {
-      this->pull(std::move(ended.exchange), ended.pull, true);
-    } catch (const std::exception& error) {
-      engine_.reset();
-      complain(error);
-    }
+    attempt(ended.exchange, [&] { this->pull(ended.exchange, ended.pull, true); });
   });
   place->exchange.on_gone([this, place] { end_wait(place); });
   followed_();
@@ -272,34 +280,35 @@ void ServerSide::end_wait(Place place) {
 }
 
 void ServerSide::log_grew() {
+  // Whether or not anybody waits: a log that has ended is said at once.
   try {
-    // Whether or not anybody waits: a log that has ended is said at once.
     static_cast<void>(replica_.state());
-    for (Place place = waiting_.begin(); place != waiting_.end();) {
-      const Response response = decide(place->pull);
-      const Place next = std::next(place);
-      if (is_news(place->pull, response)) {
-        Waiting ended = std::move(*place);
-        end_wait(place);
-        ended.exchange.on_gone({});
-        pull(std::move(ended.exchange), ended.pull, true);
-      }
-      place = next;
-    }
   } catch (const std::exception& error) {
-    engine_.reset();
     complain(error);
+  }
+  for (Place place = waiting_.begin(); place != waiting_.end();) {
+    const Place next = std::next(place);
+    bool news = false;
+    if (!attempt(place->exchange, [&] { news = is_news(place->pull, decide(place->pull)); })) {
+      end_wait(place);
+    } else if (news) {
+      Waiting ended = std::move(*place);
+      end_wait(place);
+      ended.exchange.on_gone({});
+      attempt(ended.exchange, [&] { pull(ended.exchange, ended.pull, true); });
+    }
+    place = next;
   }
 }
 
-void ServerSide::send(Exchange exchange, const Response& response) {
+void ServerSide::send(Exchange& exchange, const Response& response) {
   proto::MessageWriter writer(kZstdLevel);
   std::vector<std::byte> out;
   writer.add(out, response);
   exchange.answer({.status = 200, .headers = octets(), .body = std::move(out)});
 }
 
-void ServerSide::send_bodies(Exchange exchange, const repl::Fetch& fetch, repl::Fetched fetched) {
+void ServerSide::send_bodies(Exchange& exchange, const repl::Fetch& fetch, repl::Fetched fetched) {
   proto::MessageWriter writer(kZstdLevel);
   std::vector<std::byte> out;
   BodySender::Bodies bodies;

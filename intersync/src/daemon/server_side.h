@@ -47,22 +47,26 @@ class ServerSide {
   };
   using Place = std::list<Waiting>::iterator;
 
-  void answer_message(http::Exchange exchange, proto::Kind kind);
-  void answer_upload(http::Exchange exchange);
-  void answer(http::Exchange exchange, const repl::Request& request);
+  void answer_message(http::Exchange& exchange, proto::Kind kind);
+  void answer_upload(http::Exchange& exchange);
+  void answer(http::Exchange& exchange, const repl::Request& request);
   /// Answers a Pull, or lets it wait; `now`: it must be answered.
-  void pull(http::Exchange exchange, const repl::Pull& pull, bool now);
+  void pull(http::Exchange& exchange, const repl::Pull& pull, bool now);
   void wait(http::Exchange exchange, const repl::Pull& pull);
   void end_wait(Place place);
   /// Is there something in an answer to a Pull that the client does not know?
   [[nodiscard]] bool is_news(const repl::Pull& pull, const repl::Response& response);
+  /// Does that for a request. If it fails the client is told why, and false returned.
+  bool attempt(http::Exchange& exchange, const std::function<void()>& function);
   /// The file system failed. What is asked for again and again is said once.
   void complain(const std::exception& error);
+  /// The same, and the client is told.
+  void fail(http::Exchange& exchange, const std::exception& error);
   repl::Response decide(const repl::Request& request);
   /// Every ten seconds: what is kept for clients that may come back, and do not.
   void forget_old();
-  void send(http::Exchange exchange, const repl::Response& response);
-  void send_bodies(http::Exchange exchange, const repl::Fetch& fetch, repl::Fetched fetched);
+  void send(http::Exchange& exchange, const repl::Response& response);
+  void send_bodies(http::Exchange& exchange, const repl::Fetch& fetch, repl::Fetched fetched);
 
   MainLoop& loop_;
   KernelReplica& replica_;

@@ -72,7 +72,7 @@ Exchange& Exchange::operator=(Exchange&& other) noexcept {
 }
 
 Exchange::~Exchange() {
-  if (conversation_ && !conversation_->replied()) {
+  if (!answered()) {
     conversation_->forget();
     conversation_->reply(Answer{.status = 503});
   }
@@ -88,6 +88,10 @@ void Exchange::on_gone(MainLoop::Function function) {
 
 bool Exchange::gone() const {
   return conversation_->gone();
+}
+
+bool Exchange::answered() const {
+  return !conversation_ || conversation_->replied();
 }
 
 void Exchange::answer(Answer answer) {

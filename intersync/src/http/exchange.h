@@ -80,6 +80,8 @@ class Exchange {
   /// stop sending count as gone.
   void on_gone(MainLoop::Function function);
   [[nodiscard]] bool gone() const;
+  /// Was it answered, or is it another's now?
+  [[nodiscard]] bool answered() const;
 
   /// Answers; once. Nothing happens if the client is gone. Throws Error for headers that cannot be
   /// sent, and then has not answered.

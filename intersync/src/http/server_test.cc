@@ -259,6 +259,19 @@ TEST(Server, AnUnansweredRequestIsAnsweredWith503) {
   EXPECT_EQ(status_of(talk(pair, get("/a"))), "503");
 }
 
+TEST(Server, ARequestKnowsThatItWasAnswered) {
+  std::vector<bool> answered;
+  TestPair pair([&](Exchange exchange) {
+    answered.push_back(exchange.answered());
+    exchange.answer({.status = 200});
+    answered.push_back(exchange.answered());
+    const Exchange other = std::move(exchange);
+    answered.push_back(exchange.answered());  // NOLINT(bugprone-use-after-move): another's, as said
+  });
+  EXPECT_EQ(status_of(talk(pair, get("/a"))), "200");
+  EXPECT_EQ(answered, (std::vector<bool>{false, true, true}));
+}
+
 TEST(Server, AnAnswerThatCannotBeSentIsRefused) {
   int thrown = 0;
   TestPair pair([&](Exchange exchange) {
