@@ -343,6 +343,29 @@ static void izo_finish_rename(struct izo_change *c, struct izo_remote *m)
 	izo_note_error(m, izo_set_dir_time(c->to_dir, &c->to_mtime, m->to));
 }
 
+/*
+ * Whoever sets an ACL and is not of the object's group takes set-group-id away with it. Here nobody
+ * does: what applies records is root.
+ */
+static int izo_finish_acl(const struct izo_change *c, const struct izo_kml_attr *a)
+{
+	struct iattr attr = { .ia_valid = ATTR_FORCE | ATTR_CTIME | ATTR_MODE };
+	const struct inode *inode = izo_lower(c->object);
+	struct dentry *lower;
+	int err;
+
+	if (!a || !(le32_to_cpu(a->valid) & IZO_ATTR_MODE) ||
+	    !(inode->i_mode & ~le32_to_cpu(a->mode) & S_ISGID))
+		return 0;
+	lower = izo_lower_dentry(c->object);
+	if (IS_ERR(lower))
+		return PTR_ERR(lower);
+	attr.ia_mode = inode->i_mode & ~S_ISGID;
+	err = notify_change(&nop_mnt_idmap, lower, &attr, NULL);
+	dput(lower);
+	return err;
+}
+
 /**
  * izo_remote_finish - a peer's record was applied: make it exact
  * @ctx: with its handle; what the change needs is locked
@@ -366,6 +389,10 @@ int izo_remote_finish(struct izo_ctx *ctx)
 		break;
 	case IZO_KML_RENAME:
 		izo_finish_rename(c, m);
+		break;
+	case IZO_KML_SETXATTR:
+		if (c->acl_type == ACL_TYPE_ACCESS)
+			izo_note_error(m, izo_finish_acl(c, m->attr));
 		break;
 	default:
 		break;

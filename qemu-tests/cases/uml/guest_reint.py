@@ -136,6 +136,37 @@ def test_modes_that_are_set_as_acls(disk: str, second_disk: str, third_disk: str
         pull_on(server, third_root)
 
 
+def set_acl(path: str, acl: bytes, gid: int) -> None:
+    """By its owner, 1000, who is of this group."""
+    as_user(lambda: os.setxattr(path, "system.posix_acl_access", acl), gid=gid)
+
+
+@intermezzo_only
+def test_set_group_id_goes_with_an_acl(disk: str, second_disk: str, third_disk: str) -> None:
+    """Whoever sets an ACL, or a mode as one, and is not of the object's group takes set-group-id away with
+    it: on every replica, also on one that has it from a server's record. A member leaves it."""
+    make_ext4(third_disk)
+    whole = acl_of_mode(0o775)
+    two_users = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in (
+        (1, 7, 0xffffffff), (2, 6, 7), (4, 5, 0xffffffff), (0x10, 7, 0xffffffff), (0x20, 5, 0xffffffff)))
+    with two(disk, second_disk, forward=True) as server, mounted(third_disk, FILESET) as third_root:
+        top = server.peer_root
+        os.chmod(top, 0o755)
+        for name in ("f", "g", "d", "e", "members"):
+            os.mkdir(f"{top}/{name}") if name in "de" else Path(top, name).touch()
+            os.chown(f"{top}/{name}", 1000, 2000)
+            os.chmod(f"{top}/{name}", 0o2755)
+        all_stored(server.pull())
+        for name, acl, gid in (("f", two_users, 1000), ("g", whole, 1000), ("d", two_users, 1000),
+                               ("e", whole, 1000), ("members", two_users, 2000)):
+            set_acl(f"{top}/{name}", acl, gid)
+            equal(os.stat(f"{top}/{name}").st_mode & 0o7777, 0o2775 if name == "members" else 0o775,
+                  f"{name}: where it is set")
+        all_stored(server.pull())
+        same(top, server.root)
+        pull_on(server, third_root)
+
+
 @intermezzo_only
 def test_applied_once(disk: str, second_disk: str) -> None:
     """What was applied is passed over, also after a new mount; what is missing before it is refused."""
