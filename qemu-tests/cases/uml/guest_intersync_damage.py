@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-2.0
+"""A line that damages one message of each kind, in either direction: both sides go on as if it had been lost."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from pathlib import Path
+
+from guest.disks import make_ext4
+from guest.expect import equal, intermezzo_only, wait_until
+from guest.intersync import Intersync, converge, loopback_up
+from guest.link import Link
+from guest.subject import FILESET, mounted
+
+ENVIRONMENT = ("IZO_TOOLS",)
+CASE_DEADLINE = 240
+OPTIONS = f"{FILESET},mtp=/srv"
+KINDS = {"hello", "pull", "list", "describe", "fetch", "push"}
+GARBAGE = b"garbage " * 12
+
+
+def cut_off(head: bytes, body: bytes) -> bytes:
+    """Half of it; then the connection ends."""
+    return head + body[:len(body) // 2]
+
+
+def one_bit_wrong(head: bytes, body: bytes) -> bytes:
+    """In the middle, where a payload is."""
+    at = len(body) // 2
+    return head + body[:at] + bytes([body[at] ^ 4]) + body[at + 1:]
+
+
+def too_long(head: bytes, body: bytes) -> bytes:
+    """More than what it should have, all of which HTTP says is the message."""
+    told = re.search(rb"(?i)content-length: (\d+)", head)
+    if told:
+        longer = b"Content-Length: %d" % (int(told[1]) + len(GARBAGE))
+        return head.replace(told[0], longer) + body + GARBAGE
+    return head + b"%x\r\n%s\r\n" % (len(GARBAGE), GARBAGE) + body
+
+
+class BadLine(Link):
+    """Damages the first message of each kind that has a body: the requests, or the answers to these."""
+
+    def __init__(self, requests: bool, how: str) -> None:
+        self.requests_too, self.damage, self.cuts = requests, DAMAGES[how], how == "cut off"
+        self.due = set(KINDS)
+        self.asked: dict[socket.socket, str] = {}
+        self.head: dict[socket.socket, bytes] = {}
+        super().__init__()
+
+    def altered(self, near: socket.socket, forth: bool, data: bytes) -> tuple[bytes, bool]:
+        """A head may come before its body: it waits for it, if that is to be damaged."""
+        with self.state:
+            if forth and (told := re.match(rb"POST /izo/v1/rootset/(\w+)", data)):
+                self.asked[near] = told[1].decode()
+            kind = self.asked.get(near, "")
+            if forth != self.requests_too or kind not in self.due:
+                return data, True
+            if not forth and not self.head.get(near) and not data.startswith(b"HTTP/1.1 200"):
+                return data, True
+            head, end, body = (self.head.pop(near, b"") + data).partition(b"\r\n\r\n")
+            if not body:
+                self.head[near] = head + end
+                return b"", True
+            self.due.remove(kind)
+            return self.damage(head + end, body), not self.cuts
+
+
+DAMAGES = {"cut off": cut_off, "one bit wrong": one_bit_wrong, "too long": too_long}
+
+
+def each_kind_damaged(disk: str, requests: bool) -> None:
+    """With a fresh client for each way to do it, so that all kinds of messages are needed."""
+    loopback_up()
+    make_ext4(disk)
+    with mounted(disk, OPTIONS) as root, Intersync(root) as server:
+        os.mkdir(f"{root}/d")
+        for number in range(20):
+            Path(root, f"d/f{number}").write_bytes(os.urandom(3000 + number))
+        for how in DAMAGES:
+            with BadLine(requests, how) as line, mounted("none", OPTIONS, fstype="vintermezzo") as other:
+                Path(other, f"own of {how}").write_bytes(os.urandom(3000))
+                since = len(server.said())
+                with Intersync(other, server=line.server) as client:
+                    wait_until(lambda: not line.due, f"{how}: each kind is damaged, not yet {line.due}", 90)
+                    Path(root, "d/f0").write_bytes(how.encode())
+                    converge(root, other, server, client)
+                    equal("trying again" in client.said(), True, f"{how}: it says so: {client.said()}")
+                    equal(client.stop(), 0, f"{how}: the client's exit code")
+                if requests and how != "cut off":
+                    said = server.said()[since:]
+                    equal({kind for kind in KINDS if f"127.0.0.1 sent what is no {kind}: " not in said},
+                          set(), f"{how}: what the server did not complain of, in {said}")
+        copies = [name for name in os.listdir(root) if ".conflict-" in name]
+        equal((copies, server.stop()), ([], 0), "conflict copies, the server's exit code")
+
+
+@intermezzo_only
+def test_damaged_requests(disk: str) -> None:
+    """The server takes nothing of it, says who sent what, and goes on; the client sends it again."""
+    each_kind_damaged(disk, True)
+
+
+@intermezzo_only
+def test_damaged_answers(disk: str) -> None:
+    """The client takes nothing of it, says so, and asks again."""
+    each_kind_damaged(disk, False)
