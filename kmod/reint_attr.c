@@ -150,12 +150,37 @@ static struct posix_acl *izo_acl_of(const struct izo_step *step, int type, const
 	return NULL;
 }
 
+/*
+ * On a cache without ACLs: the object gets the mode that the record gives, which is all that it can
+ * have. None is there to be removed.
+ */
+static int izo_set_mode_of_acl(struct izo_step *step, struct izo_ctx *ctx, struct dentry *object,
+			       u32 size)
+{
+	const struct izo_kml_attr *a = step->remote.attr;
+	struct iattr attr;
+	int err;
+
+	if (!a || !(le32_to_cpu(a->valid) & IZO_ATTR_MODE))
+		return size ? -EOPNOTSUPP : -ENODATA;
+	izo_attr_get(a, d_inode(object)->i_mode & S_IFMT, &attr);
+	attr.ia_valid &= ATTR_FORCE | ATTR_CTIME | ATTR_MODE;
+	err = izo_do_setattr(ctx, object, &attr);
+	if (!err && size)
+		step->remote.inexact = -EOPNOTSUPP;
+	return err;
+}
+
 static int izo_set_acl_of(struct izo_step *step, struct izo_ctx *ctx, struct dentry *object,
 			  int type, const void *value, u32 size)
 {
-	struct posix_acl *acl = izo_acl_of(step, type, value, size);
-	int err = PTR_ERR_OR_ZERO(acl);
+	struct posix_acl *acl;
+	int err;
 
+	if (!IS_POSIXACL(izo_lower(d_inode(object))))
+		return izo_set_mode_of_acl(step, ctx, object, size);
+	acl = izo_acl_of(step, type, value, size);
+	err = PTR_ERR_OR_ZERO(acl);
 	if (err)
 		return err == -ENOMEM ? err : IZO_REINT_REFUSED;
 	err = izo_do_set_acl(ctx, d_inode(object), acl, type);

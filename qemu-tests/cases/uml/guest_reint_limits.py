@@ -393,6 +393,37 @@ def test_attributes_that_this_cache_cannot_hold(disk: str, second_disk: str) -> 
 
 
 @intermezzo_only
+def test_acls_where_this_cache_has_none(disk: str, second_disk: str) -> None:
+    """A btrfs mounted `noacl`: an object gets the mode of an ACL, `inexact`; removing one is applied if it
+    sets the mode, and finds none otherwise. An ACL that leaves the mode as it is is refused. A server records
+    the mode."""
+    for forward in (False, True):
+        make_ext4(disk, "-b", "4096")
+        make_btrfs(second_disk)
+        with pair(disk, second_disk, forward=forward, options="cache_type=btrfs,noacl") as replica:
+            peer, here = f"{replica.peer_root}/f", f"{replica.root}/f"
+            Path(peer).touch()
+            os.chmod(peer, 0o640)
+            all_stored(replica.pull())
+            for argument, code, mode in (("-mu:7:rwx", "inexact", 0o670), ("-b", "applied", 0o640),
+                                         ("-mu:7:r", "refused", 0o640), ("-b", "missing", 0o640)):
+                run("setfacl", argument, peer)
+                what = f"setfacl {argument}, forward {forward}"
+                said = replica.pull()[-1]
+                equal((said.code, said.error), (code, -errno.EOPNOTSUPP if code == "inexact" else 0), what)
+                modes = [stat.S_IMODE(os.stat(path).st_mode) for path in (peer, here)]
+                equal(modes, [mode, mode], f"{what}: the modes")
+                if code in ("refused", "missing"):
+                    pass_over(replica)
+            equal(Log.of_mount(replica.root).received[0][:2], (replica.peer, replica.recno), "the position")
+            os.sync()
+            records = [r for r in Log.of_mount(replica.root).records() if r.op != "create"]
+            equal([(r.op, stat.S_IMODE(r.attr["mode"])) for r in records],
+                  [("setattr", 0o640), ("setattr", 0o670), ("setattr", 0o640)] if forward else [],
+                  "what is recorded")
+
+
+@intermezzo_only
 def test_a_body_that_can_still_be_written_is_none(disk: str, second_disk: str) -> None:
     """A descriptor open for writing, a shared mapping: what is stored later would be in no record."""
     with two(disk, second_disk) as replica:
