@@ -56,17 +56,36 @@ struct izo_peer *izo_peer_find(const struct izo_log *log, const uuid_t *replica)
 	return NULL;
 }
 
-static bool izo_rcvd_take(const struct izo_rcvd_slot *s, struct izo_peer *p)
+static bool izo_rcvd_is_empty(const struct izo_rcvd_slot *s)
 {
-	if (le32_to_cpu(s->magic) != IZO_RCVD_MAGIC || !izo_crc_matches(s, sizeof(*s), &s->crc))
-		return false;
+	return !memchr_inv(s, 0, sizeof(*s));
+}
+
+/* Slots are filled from the first on: each is what was written, until one is empty and the rest. */
+static bool izo_rcvd_is_damaged(const struct izo_log *log, const struct izo_rcvd_slot *slots)
+{
+	bool ended = false;
+
+	for (unsigned int i = 0; i < izo_peers_max(log); i++) {
+		const struct izo_rcvd_slot *s = &slots[i];
+
+		if (izo_rcvd_is_empty(s))
+			ended = true;
+		else if (ended || le32_to_cpu(s->magic) != IZO_RCVD_MAGIC ||
+			 !izo_crc_matches(s, sizeof(*s), &s->crc))
+			return true;
+	}
+	return false;
+}
+
+static void izo_rcvd_take(const struct izo_rcvd_slot *s, struct izo_peer *p)
+{
 	import_uuid(&p->replica, s->replica);
 	p->epoch = le64_to_cpu(s->epoch);
 	p->recno = le64_to_cpu(s->recno);
 	p->offset = le64_to_cpu(s->offset);
 	p->outcome = le32_to_cpu(s->outcome);
 	p->flags = le32_to_cpu(s->flags);
-	return true;
 }
 
 static void izo_rcvd_fill(const struct izo_peer *p, u64 serial, struct izo_rcvd_slot *s)
@@ -91,10 +110,7 @@ static void izo_rcvd_fill(const struct izo_peer *p, u64 serial, struct izo_rcvd_
 static void izo_rcvd_take_copy(struct izo_log *log, const struct izo_rcvd_slot *slots,
 			       unsigned int copy)
 {
-	if (!memchr_inv(slots, 0, sizeof(*slots)))
-		return;
-	if (le32_to_cpu(slots->magic) != IZO_RCVD_MAGIC ||
-	    !izo_crc_matches(slots, sizeof(*slots), &slots->crc)) {
+	if (izo_rcvd_is_damaged(log, slots)) {
 		pr_warn("%s: copy %u of last_rcvd is damaged: if it was the newest, records of peers are applied again; check the device\n",
 			log->sb->s_id, copy);
 		return;
@@ -104,9 +120,10 @@ static void izo_rcvd_take_copy(struct izo_log *log, const struct izo_rcvd_slot *
 	log->rcvd_serial = le64_to_cpu(slots->serial);
 	log->rcvd_copy = copy;
 	log->npeers = 0;
-	for (unsigned int i = 0; i < izo_peers_max(log); i++)
-		if (izo_rcvd_take(&slots[i], &log->peers[log->npeers]))
-			log->npeers++;
+	while (log->npeers < izo_peers_max(log) && !izo_rcvd_is_empty(&slots[log->npeers])) {
+		izo_rcvd_take(&slots[log->npeers], &log->peers[log->npeers]);
+		log->npeers++;
+	}
 }
 
 /* What of the peers the rest of the log's code asks for without a lock. */

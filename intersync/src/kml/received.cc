@@ -20,27 +20,28 @@ struct Copy {
 
 Copy decode_copy(Bytes bytes) {
   Copy out;
+  bool ended = false;  // slots are filled from the first on
   for (std::size_t at = 0; at + sizeof(izo_rcvd_slot) <= bytes.size();
        at += sizeof(izo_rcvd_slot)) {
     const Bytes raw = bytes.subspan(at, sizeof(izo_rcvd_slot));
     const auto slot = load<izo_rcvd_slot>(raw);
     const bool good = little(slot.magic) == IZO_RCVD_MAGIC &&
                       crc32c_without(raw, offsetof(izo_rcvd_slot, crc)) == little(slot.crc);
-    if (at == 0) {
-      if (!good) {
-        return {};
-      }
-      out.serial = little(slot.serial);
+    if (std::ranges::all_of(raw, [](std::byte byte) { return byte == std::byte{}; })) {
+      ended = true;
+      continue;
     }
-    if (good) {
-      ReceivedSlot one{.epoch = little(slot.epoch),
-                       .recno = little(slot.recno),
-                       .offset = little(slot.offset),
-                       .outcome = little(slot.outcome),
-                       .flags = little(slot.flags)};
-      std::copy(std::begin(slot.replica), std::end(slot.replica), one.replica.begin());
-      out.slots.push_back(one);
+    if (ended || !good) {
+      return {};
     }
+    out.serial = little(slot.serial);
+    ReceivedSlot one{.epoch = little(slot.epoch),
+                     .recno = little(slot.recno),
+                     .offset = little(slot.offset),
+                     .outcome = little(slot.outcome),
+                     .flags = little(slot.flags)};
+    std::copy(std::begin(slot.replica), std::end(slot.replica), one.replica.begin());
+    out.slots.push_back(one);
   }
   return out;
 }

@@ -64,14 +64,30 @@ TEST(Received, TheNewestCopyCounts) {
 }
 
 TEST(Received, ADamagedCopyIsNotThere) {
-  for (std::size_t byte = 0; byte < sizeof(izo_rcvd_slot); byte++) {
+  for (std::size_t byte = 0; byte < 3 * sizeof(izo_rcvd_slot); byte++) {
     std::vector<std::byte> file = empty_file();
     put(file, 0, 0, 1, 100);
     put(file, 1, 0, 2, 101);
+    put(file, 1, 1, 2, 7);
     file[kCopy + byte] ^= std::byte{1};
     const std::vector<ReceivedSlot> slots = decoded(file);
     ASSERT_EQ(slots.size(), 1U) << byte;
     EXPECT_EQ(slots[0].recno, 100U) << byte;
+  }
+}
+
+TEST(Received, ACopyWithAHoleIsNotThere) {
+  for (std::size_t hole = 0; hole < 3; hole++) {
+    std::vector<std::byte> file = empty_file();
+    put(file, 0, 0, 1, 100);
+    for (std::size_t at = 0; at < 4; at++) {
+      if (at != hole) {
+        put(file, 1, at, 2, 101);
+      }
+    }
+    const std::vector<ReceivedSlot> slots = decoded(file);
+    ASSERT_EQ(slots.size(), 1U) << hole;
+    EXPECT_EQ(slots[0].recno, 100U) << hole;
   }
 }
 
