@@ -12,16 +12,18 @@ namespace izo::daemon {
 namespace {
 
 constexpr const char* kHelp =
-    "usage: intersync [OPTION]... MOUNTPOINT                  serve the fileset mounted there\n"
-    "       intersync [OPTION]... --server=HOST[:PORT] MOUNTPOINT   be a client of that server\n"
+    "usage: intersync --plain-http [OPTION]... MOUNTPOINT\n"
+    "       intersync --plain-http [OPTION]... --server=HOST[:PORT] MOUNTPOINT\n"
     "\n"
-    "Keeps the fileset the same on a server and its clients.\n"
+    "Keeps the fileset mounted at MOUNTPOINT the same on a server and its clients: serves it, or\n"
+    "with --server is a client of that server.\n"
     "\n"
+    "  --plain-http          without encryption: anybody on the network can read and write\n"
+    "                        everything. There is nothing else yet: it must be given, on both "
+    "sides\n"
     "  --server=HOST[:PORT]  of whom to be a client\n"
     "  --listen=ADDRESS      a server's numeric address (default: all)\n"
     "  --port=N              a server's port (default: 7733; 0: any that is free)\n"
-    "  --plain-http          without encryption: anybody on the network can read and write\n"
-    "                        everything; on both sides\n"
     "  --commit-delay=MS     how soon a change is brought onto the medium to be sent (default: "
     "10)\n"
     "  --state=DIR           instead of /var/intermezzo-N\n"

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -98,6 +99,15 @@ TEST(Options, StandBeforeOrBehindTheMountPoint) {
   EXPECT_EQ(std::get<Options>(parse({"--plain-http", "-"})).mount_point, "-");
   // Each call begins anew.
   EXPECT_EQ(good({}).port, 7733);
+}
+
+TEST(Options, TheUsageNamesTheOptionThatMustBeGiven) {
+  const std::string help = std::get<Said>(parse({"--help"})).text;
+  std::istringstream lines(help.substr(0, help.find("\n\n")));
+  for (std::string line; std::getline(lines, line);) {
+    EXPECT_NE(line.find("intersync --plain-http [OPTION]... "), std::string::npos) << line;
+  }
+  EXPECT_NE(help.find("must be given"), std::string::npos);
 }
 
 TEST(Options, HelpAndVersionAreSaidInsteadOfAnythingElse) {
