@@ -262,7 +262,7 @@ def test_changes_that_are_not_made(disk: str, second_disk: str) -> None:
         said = {daemon: [line for line in daemon.said().splitlines() if " is not made here: " in line]
                 for daemon in (both.server, both.client)}
         equal((len(said[both.server]), len(said[both.client])), (2, 1), f"lines: {said.values()}")
-        equal(["it conflicts with" in line for line in said[both.server]], [True, True], "the server's reason")
+        equal(["it conflicts with" in line for line in said[both.server]], [True, True], "its reason")
         equal("rmdir of busy by the server, its record" in said[both.client][0]
               and "something is mounted there" in said[both.client][0], True, said[both.client][0])
         equal(oct(os.stat(f"{both.client_root}/d/f").st_mode & 0o777), "0o640", "the mode")

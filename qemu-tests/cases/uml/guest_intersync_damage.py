@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""A line that damages one message of each kind, in either direction: both sides go on as if it had been lost."""
+"""A line that damages one message of each kind, either way: both sides go on as if it had been lost."""
 
 from __future__ import annotations
 

@@ -231,7 +231,8 @@ def test_client_with_a_new_log(disk: str, second_disk: str) -> None:
             here = replicated(other), info(other).end_recno
             with Intersync(other, server="127.0.0.1") as client:
                 client.await_word("trying again")
-                said(lines_with(client, "trying again")[0], "the client's log has begun anew", "mkizofs --clone")
+                said(lines_with(client, "trying again")[0], "the client's log has begun anew",
+                     "mkizofs --clone")
                 wait_until(lambda: len(lines_with(server, " is refused: ")) > 1, "another try")
                 equal(len(lines_with(client, "trying again")), 1, f"lines: {client.said()}")
                 equal(client.stop(), 0, "exit code")
