@@ -78,8 +78,8 @@ void izo_log_fail(struct izo_log *log, const char *what, int err)
 {
 	if (test_and_set_bit(IZO_LOG_FAILED, &log->state))
 		return;
-	pr_err("%s: %s (error %d): the fileset is read-only; check the device, repair the cache, mount again\n",
-	       log->sb->s_id, what, err);
+	pr_err("%s: %s (error %d): fileset %pd is read-only; %s\n", log->sb->s_id, what, err,
+	       log->dir, izo_sb(log->sb)->config.cache->remedy);
 	if (log->journal)
 		jbd2_journal_abort(log->journal, err);
 	wake_up_all(&log->grew);
@@ -121,8 +121,8 @@ void izo_log_overflow(struct izo_log *log, const char *why)
 {
 	if (test_and_set_bit(IZO_LOG_OVERFLOW, &log->state))
 		return;
-	pr_warn("%s: the log of changes ends here: %s; changes go on and are not shared until a rescan\n",
-		log->sb->s_id, why);
+	pr_warn("%s: the log of changes ends here: %s; changes go on, fileset %pd is not shared any more, see intersync(8)\n",
+		log->sb->s_id, why, log->dir);
 	wake_up_all(&log->room);
 }
 
@@ -790,7 +790,7 @@ void izo_log_grow(struct work_struct *work)
 		return;
 	set_bit(IZO_LOG_CRAMPED, &log->state);
 	if (!was_cramped)
-		pr_warn("%s: the log of changes cannot grow (error %d): it ends when it is full, unless there is room before\n",
-			log->sb->s_id, err);
+		pr_warn("%s: the log of changes cannot grow (error %d): it ends when it is full, and fileset %pd is not shared any more; make room before\n",
+			log->sb->s_id, err, log->dir);
 	queue_delayed_work(system_unbound_wq, &log->grow_work, IZO_GROW_INTERVAL);
 }

@@ -28,6 +28,7 @@ struct jbd2_journal_handle;
  * @option: that it is always mounted with, or NULL
  * @part_option: what options begin with that choose a part of the device, or NULL
  * @xattr_prefix: what attributes begin with that are its own, or NULL
+ * @remedy: what to do after an error that has made a fileset read-only
  * @log_flags: FS_*_FL that the log's files should have
  * @check: refuse an unfit cache, saying why in @fc; NULL: any will do. Returns 0 or a negative
  *	errno.
@@ -47,6 +48,7 @@ struct izo_cache_type {
 	const char *option;
 	const char *part_option;
 	const char *xattr_prefix;
+	const char *remedy;
 	u32 log_flags;
 	int (*check)(const struct vfsmount *mnt, struct fs_context *fc);
 	struct dentry *(*find)(const struct vfsmount *mnt, u64 ino, u32 generation);

@@ -188,7 +188,7 @@ def test_what_was_changed_before_a_new_body_is_still_seen(disk: str, second_disk
 
 @intermezzo_only
 def test_nothing_is_applied_after_the_log_has_ended(disk: str, second_disk: str) -> None:
-    """With an overflowed log nothing tells what was changed here: records wait for the rescan."""
+    """With an overflowed log nothing tells what was changed here: records wait."""
     with two(disk, second_disk) as replica:
         os.mkdir(f"{replica.peer_root}/d")
         Path(f"{replica.peer_root}/f").touch()
