@@ -83,6 +83,7 @@ void izo_log_fail(struct izo_log *log, const char *what, int err)
 	if (log->journal)
 		jbd2_journal_abort(log->journal, err);
 	wake_up_all(&log->grew);
+	izo_log_tell(log);
 }
 
 static int izo_log_check_in(struct izo_log *log)
@@ -124,6 +125,7 @@ void izo_log_overflow(struct izo_log *log, const char *why)
 	pr_warn("%s: the log of changes ends here: %s; changes go on, fileset %pd is not shared any more, see intersync(8)\n",
 		log->sb->s_id, why, log->dir);
 	wake_up_all(&log->room);
+	izo_log_tell(log);
 }
 
 /* Could there be another segment? */
@@ -498,7 +500,7 @@ static bool izo_log_is_followed(struct izo_log *log)
 }
 
 /**
- * izo_log_tell - see to it that those who wait for records are told of new ones
+ * izo_log_tell - see to it that those who wait for records are told of new ones, or of the end
  * @log: the log
  *
  * Context: any that may not sleep.
@@ -526,6 +528,7 @@ static bool izo_log_tell_now(struct izo_log *log, tid_t *tid)
 		.committed = log->committed,
 		.committed_recno = log->committed_recno,
 		.recno = log->recno,
+		.ended = log->state & (BIT(IZO_LOG_OVERFLOW) | BIT(IZO_LOG_FAILED)),
 	};
 	mutex_unlock(&log->lock);
 	if (more)

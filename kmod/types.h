@@ -79,11 +79,13 @@ struct izo_config {
  * @committed: offset before which all is on the medium
  * @committed_recno: number of the last record before it
  * @recno: number of the newest record, on the medium or not
+ * @ended: why there will be no more: bits of enum izo_log_state, or 0
  */
 struct izo_log_reach {
 	u64 committed;
 	u64 committed_recno;
 	u64 recno;
+	unsigned long ended;
 };
 
 /**

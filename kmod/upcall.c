@@ -47,6 +47,7 @@ struct izo_call {
  * @known: the daemon has read MOUNTED and must be told GONE
  * @withdrawn: the fileset is going: of it only GONE is left to be said
  * @seen: what the daemon has read of the log last; 0: nothing
+ * @ended: why the log told of in @grew has no more to come
  * @mounted_call: MOUNTED
  * @grew_call: KML_GREW
  * @gone_call: GONE; while it is queued the notice is the queue's
@@ -60,6 +61,7 @@ struct izo_notice {
 	bool known;
 	bool withdrawn;
 	struct izo_log_reach seen;
+	unsigned long ended;
 	struct izo_call mounted_call;
 	struct izo_call grew_call;
 	struct izo_call gone_call;
@@ -113,6 +115,7 @@ static void izo_grew_was_read(struct izo_call *call)
 		.committed = notice->grew.committed,
 		.committed_recno = notice->grew.committed_recno,
 		.recno = notice->grew.recno,
+		.ended = notice->ended,
 	};
 }
 
@@ -383,14 +386,15 @@ void izo_upcall_mounted(struct super_block *sb, bool read_only)
 /* Is this worth an upcall, to a daemon that has read @seen? */
 static bool izo_grew_is_news(const struct izo_log_reach *seen, const struct izo_log_reach *reach)
 {
-	if (reach->committed != seen->committed)
+	if (reach->committed != seen->committed || reach->ended != seen->ended)
 		return true;
 	/* the first records not on the medium: whoever follows has to ask for a commit */
 	return reach->recno > reach->committed_recno && seen->recno <= seen->committed_recno;
 }
 
 /**
- * izo_upcall_grew - tell the daemon of new records, if there is one and it does not know
+ * izo_upcall_grew - tell the daemon of new records, or that there will be no more, if there is one
+ *	and it does not know
  * @sbi: the mount
  * @reach: of its log
  *
@@ -406,6 +410,7 @@ void izo_upcall_grew(struct izo_sb *sbi, const struct izo_log_reach *reach)
 		notice->grew.committed = reach->committed;
 		notice->grew.committed_recno = reach->committed_recno;
 		notice->grew.recno = reach->recno;
+		notice->ended = reach->ended;
 		if (!izo_call_is_queued(&notice->grew_call))
 			izo_call_queue(channel, &notice->grew_call);
 	}

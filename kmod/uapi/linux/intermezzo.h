@@ -139,7 +139,8 @@ struct izo_upcall_mounted {
 };
 
 /*
- * struct izo_upcall_kml_grew - there are new records: on the medium, or the first that are not
+ * struct izo_upcall_kml_grew - there are new records: on the medium, or the first that are not;
+ *	or there will be no more
  * @head: common to all
  * @committed: offset before which all is on the medium, as in struct izo_kml_info
  * @committed_recno: number of the last record before it

@@ -208,8 +208,8 @@ def journal_fails(disk: str, is_servers: bool) -> None:
             failing.fail()
             os.mkdir(f"{root}/lost")
             wait_until(lambda: flags_of(root) & FAILED, "the log has failed")
-            Path(sound_root, "meanwhile").write_bytes(b"meanwhile")
             failed.await_word(FAULT)
+            Path(sound_root, "meanwhile").write_bytes(b"meanwhile")
             expect_errno(errno.EROFS, os.mkdir, f"{root}/refused")
             stay_calm(failed, sound)
             said_once(failed, FAULT, f"{root}/.intermezzo/rootset/kml: {FAULT}", REPAIR)
@@ -263,8 +263,9 @@ def log_ends(disk: str, second_disk: str, is_servers: bool) -> None:
             os.unlink(f"{root}/tmp/ballast")
             # Blocks are free again once what held them is committed.
             wait_until(lambda: (syncfs(root), errno_of(os.mkdir, f"{root}/after"))[1] == "ok", "room again")
-            Path(sound_root, "of-the-other").write_bytes(b"other")
+            # the kernel tells it: nobody else gives it anything to do
             ended.await_word(ENDED)
+            Path(sound_root, "of-the-other").write_bytes(b"other")
             stay_calm(ended, sound)
             said_once(ended, ENDED, f"{root}/.intermezzo/rootset/kml: {ENDED}", "mkizofs")
             if is_servers:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import errno
 import fcntl
@@ -10,14 +11,17 @@ import mmap
 import os
 import re
 import select
+import signal
 import struct
 import time
-from typing import Callable
+from typing import Callable, Iterator
 
 from guest import clone
 from guest.changes import change_a_bit_of_everything, fill_up, make_everything, read, shrink, write
+from guest.device import LARGEST, Daemon, await_calm, decode
 from guest.disks import check_ext, copy_as_after_a_crash, debugfs_write, fill, make_ext4, run
-from guest.expect import equal, expect_errno, intermezzo_only, provokes, wait_until
+from guest.expect import (equal, expect_errno, intermezzo_only, process_state, provokes, start_child,
+                          wait_until)
 from guest.failing_disk import FailingDisk
 from guest.kernel_log import KernelLog, said_by_us
 from guest.kml import RECOVERED, WHOLE, Log, crc32c
@@ -30,6 +34,9 @@ from guest.syscalls import syncfs
 FIBMAP = 1
 # sizeof(struct izo_kml_control); its version is at 8, its checksum at 12
 CONTROL_BYTES = 120
+# The journal commits only when asked to.
+RARELY = "fileset=rootset,commit=300"
+NO_JOURNAL = "/proc/sys/intermezzo/intermezzo0/no_journal"
 
 
 def sync_folder(path: str) -> None:
@@ -559,3 +566,66 @@ def test_waiting_reader_is_told_that_the_journal_has_failed() -> None:
         # at its end poll(2) looks by itself
         equal(time.monotonic() - start < 50, True, "woken")
         os.close(fd)
+
+
+@contextlib.contextmanager
+def woken(daemon: Daemon, recno: int, polls: bool = True) -> Iterator[None]:
+    """Somebody who sleeps in poll(2), or read(2), of the channel's device is woken to a KML_GREW with the log
+    as it was."""
+    def sleep() -> None:
+        if polls:
+            equal(daemon.events(60), select.POLLIN, "what poll(2) says")
+        grew = decode(os.read(daemon.fd, LARGEST))
+        equal((grew.said, grew.recno), (("grew", "rootset"), recno), "what is read")
+    child = start_child(sleep)
+    wait_until(lambda: process_state(child) == "S", "it sleeps")
+    ended: list[int] = []
+
+    def has_ended() -> bool:
+        pid, status = os.waitpid(child, os.WNOHANG)
+        ended.extend([status] if pid else [])
+        return bool(ended)
+    try:
+        yield
+        wait_until(has_ended, "who slept is woken")
+    finally:
+        if not ended:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+    equal(ended, [0], "the exit code of who slept")
+
+
+@intermezzo_only
+def test_daemon_is_told_that_the_log_has_ended(disk: str) -> None:
+    """An overflow wakes a daemon that sleeps in read(2) or poll(2), once, though there is no new record; what
+    has happened is in the log's state then."""
+    for polls in (False, True):
+        make_ext4(disk)
+        with mounted(disk, RARELY) as root, Daemon(blocking=True) as daemon:
+            await_calm(root)
+            daemon.serve()
+            with woken(daemon, 0, polls):
+                write(NO_JOURNAL, b"1")
+                os.mkdir(f"{root}/after")
+            equal(flags_of(root) & OVERFLOW, OVERFLOW, "what the log says of itself")
+            os.mkdir(f"{root}/more")
+            equal(daemon.events(0.5), 0, "once more")
+        with mounted(disk, RARELY), Daemon() as daemon:
+            daemon.serve()
+            equal(daemon.events(0.5), 0, "more than the first look at a new mount")
+
+
+@intermezzo_only
+@provokes("JBD2: .*error", "Aborting journal", "EXT4-fs error", "EXT4-fs warning", "I/O error")
+def test_daemon_is_told_that_the_journal_has_failed() -> None:
+    """As of an overflow."""
+    with FailingDisk() as disk, mounted(disk.device, RARELY) as root, Daemon(blocking=True) as daemon:
+        await_calm(root)
+        daemon.serve()
+        disk.fail()
+        os.mkdir(f"{root}/lost")
+        equal(daemon.grew().recno, 1, "the newest record")
+        with woken(daemon, 1):
+            expect_errno((errno.EIO, errno.EROFS), sync_folder, root)
+        equal(flags_of(root) & FAILED, FAILED, "what the log says of itself")
+        equal(daemon.events(0.5), 0, "once more")
