@@ -265,8 +265,21 @@ void ClientSide::send_bytes(Request request, std::vector<std::byte> bytes) {
                                    std::move(receiver));
 }
 
+std::string ClientSide::why_failed(const Exchange& exchange, const http::Outcome& outcome) {
+  if (!exchange.failure.empty()) {
+    return exchange.failure;
+  }
+  if (exchange.status != 200 && exchange.status != 0) {
+    return "the server answers with status " + std::to_string(exchange.status) + ": " +
+           first_line(exchange.problem);
+  }
+  if (!exchange.reader->why().empty()) {
+    return "the server's answer is none: " + exchange.reader->why();
+  }
+  return outcome.how != http::Outcome::How::kComplete ? outcome.error : std::string();
+}
+
 void ClientSide::take(const std::shared_ptr<Exchange>& exchange, const http::Outcome& outcome) {
-  const proto::Kind kind = proto::kind_of(exchange->request);
   (std::holds_alternative<Pull>(exchange->request) ? pull_ : other_).reset();
   if (std::holds_alternative<Push>(exchange->request)) {
     pushing_.reset();
@@ -274,62 +287,59 @@ void ClientSide::take(const std::shared_ptr<Exchange>& exchange, const http::Out
   const bool is_lost = exchange->failure.empty() && exchange->reader->why().empty() &&
                        (exchange->status == 200 || exchange->status == 0) &&
                        outcome.how != http::Outcome::How::kComplete;
-  std::string why = exchange->failure;
-  if (why.empty() && exchange->status != 200 && exchange->status != 0) {
-    why = "the server answers with status " + std::to_string(exchange->status) + ": " +
-          first_line(exchange->problem);
-  }
-  if (why.empty() && !exchange->reader->why().empty()) {
-    why = "the server's answer is none: " + exchange->reader->why();
-  }
-  if (why.empty() && outcome.how != http::Outcome::How::kComplete) {
-    why = outcome.error;
-  }
+  std::string why = why_failed(*exchange, outcome);
   std::optional<MessageReader::Message> message;
   if (why.empty()) {
     message = exchange->reader->finish();
     why = exchange->reader->why();
   }
-  if (!message) {
-    if (exchange->status != 0 && std::holds_alternative<Push>(exchange->request)) {
-      // Perhaps it has forgotten what was uploaded.
-      uploads_.clear();
-    }
-    if (is_lost) {
-      try {
-        keep_what_came(*exchange);
-      } catch (const std::exception& error) {
-        forget_engine();
-        why = error.what();
-      }
-      fail(why);
-    } else {
-      fail_for_longer(why, kind);
-    }
+  if (message) {
+    take_response(*exchange, std::get<repl::Response>(*std::move(message)));
+  } else {
+    take_failure(*exchange, is_lost, std::move(why));
+  }
+}
+
+void ClientSide::take_failure(const Exchange& exchange, bool is_lost, std::string why) {
+  if (exchange.status != 0 && std::holds_alternative<Push>(exchange.request)) {
+    // Perhaps it has forgotten what was uploaded.
+    uploads_.clear();
+  }
+  if (!is_lost) {
+    fail_for_longer(why, proto::kind_of(exchange.request));
     return;
   }
-  if (std::holds_alternative<Fetch>(exchange->request)) {
+  try {
+    keep_what_came(exchange);
+  } catch (const std::exception& error) {
+    forget_engine();
+    why = error.what();
+  }
+  fail(why);
+}
+
+void ClientSide::take_response(const Exchange& exchange, repl::Response response) {
+  const proto::Kind kind = proto::kind_of(exchange.request);
+  if (std::holds_alternative<Fetch>(exchange.request)) {
     begun_.clear();
   }
-  if (const auto* response = std::get_if<repl::Response>(&*message)) {
-    if (const auto* pushed = std::get_if<repl::Pushed>(response)) {
-      uploads_.erase(uploads_.begin(), uploads_.upper_bound(pushed->accepted.recno));
-    }
-    if (const auto* welcome = std::get_if<repl::Welcome>(response)) {
-      log::debug(
-          log::kInfo, "the server is ", [&] { return kml::to_string(welcome->replica); },
-          ", its log begins with record ", welcome->first_recno, "; of ours it has records up to ",
-          welcome->accepted.recno);
-    }
+  if (const auto* pushed = std::get_if<repl::Pushed>(&response)) {
+    uploads_.erase(uploads_.begin(), uploads_.upper_bound(pushed->accepted.recno));
+  }
+  if (const auto* welcome = std::get_if<repl::Welcome>(&response)) {
+    log::debug(
+        log::kInfo, "the server is ", [&] { return kml::to_string(welcome->replica); },
+        ", its log begins with record ", welcome->first_recno, "; of ours it has records up to ",
+        welcome->accepted.recno);
   }
   try {
-    engine_->on(exchange->request, std::get<repl::Response>(*std::move(message)));
+    engine_->on(exchange.request, std::move(response));
   } catch (const std::exception& error) {
     forget_engine();
     fail_for_longer(error.what(), kind);
     return;
   }
-  if (std::holds_alternative<repl::Hello>(exchange->request)) {
+  if (std::holds_alternative<repl::Hello>(exchange.request)) {
     log::info("connected to the server");
     connected_ = true;
     failed_.clear();

@@ -86,6 +86,11 @@ class ClientSide {
   void on_uploaded(const http::Outcome& outcome);
   void send_records();
   void take(const std::shared_ptr<Exchange>& exchange, const http::Outcome& outcome);
+  /// Why there is no answer in what came; empty: there may be one.
+  static std::string why_failed(const Exchange& exchange, const http::Outcome& outcome);
+  /// `is_lost`: only the connection is, and a part of the answer may be here.
+  void take_failure(const Exchange& exchange, bool is_lost, std::string why);
+  void take_response(const Exchange& exchange, repl::Response response);
   /// Something failed that another connection makes good.
   void fail(const std::string& why);
   /// A file system failed, here or there, or one side does not understand the other. The

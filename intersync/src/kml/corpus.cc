@@ -316,31 +316,45 @@ void add_bad_items(std::vector<CorpusFile>& out) {
        "item at byte " + std::to_string(pad_at + 24) + ": nothing may follow a PAD"});
 }
 
-/// Records that say what no operation does.
-void add_bad_records(std::vector<CorpusFile>& out) {
-  const auto add = [&](std::string name, Op op, const std::string& why, const Change& change) {
+/// Adds records with a change, sealed, that a reader refuses with these words.
+auto adder(std::vector<CorpusFile>& out) {
+  return [&out](std::string name, Op op, const std::string& why, const Change& change) {
     out.push_back({"fail/" + std::move(name), encode(changed(op, change)), why});
   };
-  const std::string first_item = "item at byte " + std::to_string(kFirstItem) + ": ";
+}
+
+std::string first_item() {
+  return "item at byte " + std::to_string(kFirstItem) + ": ";
+}
+
+/// Names that no file can have.
+void add_bad_names(std::vector<CorpusFile>& out) {
+  const auto add = adder(out);
   const auto add_name = [&](const std::string& what, const std::string& name) {
-    add("name-" + what, Op::kUnlink, first_item + "PLACE: name that no file can have",
+    add("name-" + what, Op::kUnlink, first_item() + "PLACE: name that no file can have",
         [&](Record& r) { r.place->name = name; });
   };
   add_name("dot", ".");
   add_name("dot-dot", "..");
   add_name("slash", "a/b");
   add_name("nul", std::string("a\0b", 3));
-  add("name-empty", Op::kUnlink, first_item + "PLACE: name of 0 bytes",
+  add("name-empty", Op::kUnlink, first_item() + "PLACE: name of 0 bytes",
       [](Record& r) { r.place->name = ""; });
-  add("name-long", Op::kUnlink, first_item + "PLACE: name of 256 bytes",
+  add("name-long", Op::kUnlink, first_item() + "PLACE: name of 256 bytes",
       [](Record& r) { r.place->name.assign(256, 'n'); });
-  add("hint-time", Op::kSetattr, first_item + "HINT: hint with a time",
+}
+
+/// Items whose values no change has.
+void add_bad_values(std::vector<CorpusFile>& out) {
+  const auto add = adder(out);
+  add("hint-time", Op::kSetattr, first_item() + "HINT: hint with a time",
       [](Record& r) { r.hint = at("h"); });
-  add("size-of-setattr", Op::kSetattr, first_item + "ATTR: size in a record that cannot change it",
+  add("size-of-setattr", Op::kSetattr,
+      first_item() + "ATTR: size in a record that cannot change it",
       [](Record& r) { r.attr->valid |= IZO_ATTR_SIZE; });
-  add("size-negative", Op::kClose, first_item + "ATTR: size beyond that of any file",
+  add("size-negative", Op::kClose, first_item() + "ATTR: size beyond that of any file",
       [](Record& r) { r.attr->size = 1ULL << 63; });
-  add("size-missing", Op::kClose, first_item + "ATTR: close without a size",
+  add("size-missing", Op::kClose, first_item() + "ATTR: close without a size",
       [](Record& r) { r.attr = ctime(); });
   add("type-of-mkdir", Op::kMkdir, "item at byte 152: ATTR: mode of another type",
       [](Record& r) { r.attr->mode = S_IFREG | 0755; });
@@ -370,11 +384,16 @@ void add_bad_records(std::vector<CorpusFile>& out) {
   add_ranges("empty", {12, 12});
   add_ranges("beyond", {12, 1ULL << 63});
   add_ranges("backwards", {1, 2});
-  add("xattr-nul", Op::kSetxattr, first_item + "XATTR: attribute name with a NUL",
+  add("xattr-nul", Op::kSetxattr, first_item() + "XATTR: attribute name with a NUL",
       [](Record& r) { r.xattrs[0].name[2] = '\0'; });
   add("removexattr-value", Op::kRemovexattr,
-      first_item + "XATTR: value of an attribute that is removed",
+      first_item() + "XATTR: value of an attribute that is removed",
       [](Record& r) { r.xattrs[0].value = "v"; });
+}
+
+/// Records that say what no operation does.
+void add_bad_records(std::vector<CorpusFile>& out) {
+  const auto add = adder(out);
   add("setxattr-two", Op::kSetxattr, "setxattr of more than one attribute",
       [](Record& r) { r.xattrs.push_back({.name = "user.b", .value = "2"}); });
   add("unlink-of-nothing", Op::kUnlink, "unlink without PLACE", [](Record& r) { r.place.reset(); });
@@ -528,6 +547,8 @@ std::vector<CorpusFile> make_corpus() {
   add_bad_frames(out);
   add_bad_heads(out);
   add_bad_items(out);
+  add_bad_names(out);
+  add_bad_values(out);
   add_bad_records(out);
   add_crashes(out);
   return out;
