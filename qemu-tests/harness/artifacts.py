@@ -71,7 +71,7 @@ def kernel(flavour: str) -> Kernel:
 @functools.cache
 def debian_root() -> Path:
     """The Debian 13 root, a raw ext4 image. Guests get copies of it."""
-    return _printed_path("images/build-root", "--path")
+    return _printed_path("images/build-root")
 
 
 @functools.cache
