@@ -112,8 +112,8 @@ def _machine(directory: Path, role: str, script: str | None, nonce: str, **varia
     """A guest with one end of the private network; root.ext4 is in `directory`."""
     disks = [Disk(directory / "root.ext4", "izo-root")]
     if script:
-        text = guest_script.text("root-states.sh", script, IZO_TYPE="intermezzo",
-                                 IZO_ROLE=role, IZO_OTHER=other(role),
+        text = guest_script.text("root-states.sh", "two-guests.sh", "root-tree.sh", script,
+                                 IZO_TYPE="intermezzo", IZO_ROLE=role, IZO_OTHER=other(role),
                                  IZO_LIMIT=str(round(STEP_LIMIT * accel.time_scale())), **variables)
         disks.append(Disk(script_disk(directory / "script.disk", text), "izo-test"))
     return Machine(

@@ -13,6 +13,7 @@ from harness import artifacts, guest_script, replicas, tiny, verdict
 from harness.qemu import Disk, Guest, Machine, Run
 
 MEMORY_MB = 256
+TAKE_CARD = artifacts.REPO / "images/tree/debian-13/usr/lib/izo-test/take-card"
 # As count_what_comes of cases/qemu/guest/small-replica.sh says it.
 CAME = re.compile(r"^came (\d+)\r?\n", re.MULTILINE)
 
@@ -60,11 +61,11 @@ def machine(directory: Path, role: str, nonce: str, script: str, *, limit: float
     cases/qemu/guest/small-replica.sh has.
     """
     files: dict[str, Path | str] = {}
-    daemon = artifacts.intersync() / "src/daemon/intersync"
-    for name, program in {"intersync": daemon, **programs}.items():
+    ours = {"intersync": artifacts.intersync() / "src/daemon/intersync", "take-card": TAKE_CARD}
+    for name, program in {**ours, **programs}.items():
         files |= {f"bin/{name}": program, **tiny.libraries(program)}
     other = replicas.other(role)
-    text = guest_script.text("small-replica.sh", IZO_ROLE=role, IZO_OTHER=other, **variables)
+    text = guest_script.text("two-guests.sh", "small-replica.sh", IZO_ROLE=role, IZO_OTHER=other, **variables)
     text += guest_script.source(script)
     made = tiny.tiny(directory, nonce, text, files=files, limit=limit)
     made.memory_mb = MEMORY_MB

@@ -4,56 +4,26 @@
 # the host heard it call safe, IZO_SAFE texts, must be there when it boots again (IZO_PART).
 # shellcheck shell=sh
 
-ROLE=${IZO_ROLE:?the host says whether this is server or client}
-OTHER=${IZO_OTHER:?and which the other one is}
 PART=${IZO_PART:?and which of its boots this is}
 LIMIT=${IZO_LIMIT:?and how many seconds it may take to hear of it}
 SOON=$((LIMIT / 4))
 
-uptime_now() {
-    read -r up _ < /proc/uptime
-    printf '%s\n' "$up"
-}
-
-# What comes after a failure would wait in vain for the other side, which waits for this one.
-give_up() {
-    izo_not_ok "$1" "$2"
-    izo_done
+# What intersync said last, and how the guest ends when a check fails.
+last_words() { journalctl -b -u intersync@-.service -o cat | tail -n 5; }
+leave() {
+    cat /run/manifest 2> /dev/null
     exit 1
 }
 
-# wait_for SECONDS WHAT COMMAND...: poll until the command succeeds.
-wait_for() {
-    limit=$1
-    what=$2
-    shift 2
-    began=$(uptime_now)
-    until "$@" > /run/await 2>&1; do
-        if awk "BEGIN { exit !($(uptime_now) > $began + $limit) }"; then
-            cat /run/manifest 2> /dev/null
-            give_up "$what" "not within $limit s: $* -> $(cat /run/await); $(journalctl -b -u intersync@-.service -o cat | tail -n 5)"
-        fi
-        sleep 0.05
-    done
-}
-
-# await SECONDS WHAT COMMAND...: the same, as a check; a fact says how long it took.
-await() {
-    wait_for "$@"
-    izo_fact "$what" "$(awk "BEGIN { print $(uptime_now) - $began }")"
-    izo_ok "$what"
-}
-
-has_text() { [ "$(cat "$1" 2> /dev/null)" = "$2" ]; }
 has_conflict_copy() { [ "$(cat /srv/both.conflict-????????)" = 'of the client' ]; }
-# 3: there are some, as izoctl(8) has it. What systemd gave a name on both at their first boot is listed too.
-conflict_is_listed() {
+# 3: there are some, as izoctl(8) has it.
+conflict_alone_is_listed() {
     listed=$(izoctl conflicts /)
     code=$?
-    izo_fact 'izoctl conflicts /' "$(printf '%s\n' "$listed" | grep '/both\.')"
+    izo_fact 'izoctl conflicts /' "$listed"
     izo_fact 'its exit code' "$code"
-    izo_fact 'other conflicts, of names that systemd gave on both' "$(printf '%s\n' "$listed" | grep -vc '/both\.')"
-    [ "$code" -eq 3 ] && printf '%s\n' "$listed" | grep -q '/both\.conflict-.* lost both$'
+    [ "$code" -eq 3 ] && [ "$(printf '%s\n' "$listed" | wc -l)" -eq 1 ] &&
+        printf '%s\n' "$listed" | grep -q '/both\.conflict-.* lost both$'
 }
 daemon_is() { [ "$(systemctl is-active intersync@-.service)" = "$1" ]; }
 daemon_is_frozen() {
@@ -75,12 +45,6 @@ daemon_tries_in_vain() {
         grep 'trying again, the next time in' > /run/in-vain
 }
 
-# What a root is used for, in a new folder; sync(1) waits for the whole file system.
-use_root() {
-    mkdir "$1" "$1/folder" && printf 'one\n' > "$1/new" && mv "$1/new" "$1/renamed" && printf 'two\n' > "$1/removed" &&
-        rm "$1/removed" && rmdir "$1/folder" && sync && root_was_used "$1"
-}
-root_was_used() { has_text "$1/renamed" 'one' && [ "$(ls "$1")" = renamed ]; }
 # use_root_within SECONDS WHAT FOLDER
 use_root_within() {
     use_root "$3" && : > "/run/used-${3##*/}" &
@@ -98,27 +62,7 @@ meet_again() {
     await "$LIMIT" "what the $OTHER wrote meanwhile is here" has_text "/srv/while-cut-by-$OTHER" "of the $OTHER"
     await "$LIMIT" 'the version of the server has the name' has_text /srv/both 'of the server'
     await "$LIMIT" 'the text of the client is kept in a copy' has_conflict_copy
-    izo_check 'izoctl lists the conflict' conflict_is_listed
-}
-
-# find(1) on all that is shared but the manifests' own sums; the arguments say what to do with it.
-shared() {
-    find . -xdev \( -path ./dev -o -path ./proc -o -path ./sys -o -path ./tmp -o -path ./run -o -path ./lost+found \
-        -o -path './etc/default/intersync*' -o -path ./etc/fstab -o -path ./etc/machine-id -o -path ./var/cache \
-        -o -path './var/intermezzo-*' -o -path ./var/log -o -path ./var/tmp -o -path ./var/lib/systemd/random-seed \
-        -o -path './var/lib/izo-manifest-*' \) -prune -o "$@"
-}
-
-# What a program needs more than contents and modes.
-CAPABILITY=0x0100000200200000000000000000000000000000
-give_attributes() {
-    setfattr -n user.note -v 'of the server' "$1" && setfacl -m u:1000:r,m::r "$1" &&
-        setfattr -n security.capability -v $CAPABILITY "$1"
-}
-has_attributes() {
-    [ "$(getfattr --only-values -n user.note "$1")" = 'of the server' ] &&
-        getfacl -cn "$1" | grep -qx 'user:1000:r--' &&
-        getfattr -e hex -n security.capability "$1" | grep -qx "security.capability=$CAPABILITY"
+    izo_check 'izoctl lists the conflict and no other' conflict_alone_is_listed
 }
 
 # Writes text after text, and says of each when it would survive a power cut.
@@ -138,38 +82,6 @@ texts_safe_before_the_cut() {
 }
 has_all_that_was_safe() {
     read -r safe < /srv/safe && [ "$safe" -gt 0 ] && [ "$(texts_safe_before_the_cut)" -ge "$safe" ]
-}
-
-# Names, types, modes, owners, links, sizes, times, extended attributes; contents of what is not as the image was made.
-# A directory that has local names too is touched by their changes, on this machine alone. The host compares all
-# contents when both are off.
-manifest() {
-    cd / || return 1
-    shared \( \( -path . -o -path ./etc -o -path ./etc/default -o -path ./var -o -path ./var/lib/systemd \) \
-        -printf '%P %y %m %U:%G\n' \
-        -o -type d -printf '%P %y %m %U:%G %T@\n' -o -printf '%P %y %m %U:%G %n %s %T@ %l\n' \) | LC_ALL=C sort
-    shared -print0 | LC_ALL=C sort -z | xargs -0 getfattr -h -d -m - -e hex
-    shared -type f -newermt '2025-01-02' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum
-}
-
-# Both say what they have until they say the same. What they say is not part of it, and its names are there early.
-same_as_the_other() {
-    manifest > /run/manifest
-    mine=$(sha256sum < /run/manifest)
-    has_text "/var/lib/izo-manifest-$ROLE" "$mine" || printf '%s\n' "$mine" > "/var/lib/izo-manifest-$ROLE"
-    has_text "/var/lib/izo-manifest-$OTHER" "$mine"
-}
-
-# Nothing that the daemon says of itself, with all that it can say, or does, is a change. The seconds are not a wait
-# for something: nothing must happen in them.
-no_record_in() {
-    before=$(stat -c %s /.intermezzo/rootset/kml)
-    sleep "$1"
-    [ "$(stat -c %s /.intermezzo/rootset/kml)" = "$before" ]
-}
-root_is_idle() {
-    wait_for "$LIMIT" 'nothing is on its way' no_record_in 3
-    izo_check 'no record in 10 s of an idle root with -debug 31' no_record_in 10
 }
 
 server() {

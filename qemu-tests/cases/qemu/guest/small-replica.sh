@@ -1,49 +1,23 @@
 # SPDX-License-Identifier: GPL-2.0
-# For the scripts of small guests that have replicas of one fileset, on /mnt unless IZO_TREE says where; IZO_ROLE
-# says which this is.
+# For the scripts of small guests that have replicas of one fileset, on /mnt unless IZO_TREE says where. Needs
+# two-guests.sh.
 # shellcheck shell=sh
 
-ROLE=${IZO_ROLE:?the host says whether this is server or client}
-OTHER=${IZO_OTHER:?and which the other one is}
 TREE=${IZO_TREE:-/mnt}
 SAID=$TREE/said
 DAEMON=
 
-# What comes after a failure would wait in vain for the other side, which waits for this one.
-give_up() {
-    izo_not_ok "$1" "$2"
+# What intersync said last, and how the guest ends when a check fails.
+last_words() { tail -n 3 /tmp/intersync.log; }
+leave() {
     tail -n 60 /tmp/intersync.log
-    izo_done
     poweroff -f
 }
 
-# await SECONDS WHAT COMMAND...: poll until the command succeeds.
-await() {
-    read -r up _ < /proc/uptime
-    end=$((${up%.*} + $1))
-    what=$2
-    shift 2
-    until "$@" > /tmp/await 2>&1; do
-        read -r up _ < /proc/uptime
-        [ "${up%.*}" -lt "$end" ] || give_up "$what" "$* -> $(cat /tmp/await); $(tail -n 3 /tmp/intersync.log)"
-        usleep 50000
-    done
-    izo_ok "$what"
-}
-
-has_text() { [ "$(cat "$1" 2> /dev/null)" = "$2" ]; }
 is_out_of_reach() { ! ping -c 1 -W 1 "$1"; }
 says() { grep -q "$1" /tmp/intersync.log; }
 
-network_up() {
-    [ "$ROLE" = server ] && number=1 || number=2
-    for card in /sys/class/net/*; do
-        [ "$(cat "$card/address")" = "52:54:00:00:00:0$number" ] || continue
-        ip address add "10.7.7.$number/24" dev "${card##*/}" && ip link set "${card##*/}" up
-        return
-    done
-    return 1
-}
+network_up() { take-card "$ROLE"; }
 
 start_intersync() {
     mkdir -p /var
