@@ -15,7 +15,8 @@ SAID = re.compile(r"^IZO \S+ (ok|not-ok|fact) (.*?) *\r?\n", re.MULTILINE)
 SECONDS = re.compile(r"\d+(\.\d+)?")
 MEANING = ("The first number of a line: seconds of the host's clock since the demo began. \"waited\": how "
            "long that guest had waited for it, by its own clock. \"seen read-only\", \"read-write\", "
-           "\"multi-user\": at which second of its own clock, which begins with its kernel.")
+           "\"multi-user\": at which second of its own clock, which begins with its kernel. no_filter is a "
+           "flag of the kernel's: 1 until intersync runs. docs/architecture.md has a list of words.")
 
 
 @dataclass(frozen=True)
