@@ -104,6 +104,8 @@ void put(FieldWriter& out, const Welcome& welcome) {
   out.number(welcome.first);
   out.number(welcome.first_recno);
   put(out, welcome.accepted);
+  out.number(welcome.known);
+  out.number(welcome.known_time);
 }
 
 void put(FieldWriter& out, const Pulled& pulled) {
@@ -202,6 +204,8 @@ Welcome welcome(FieldReader& in) {
   out.first = in.number<std::uint64_t>();
   out.first_recno = in.number<std::uint64_t>();
   out.accepted = received(in);
+  out.known = in.number<std::uint64_t>();
+  out.known_time = in.number<std::uint64_t>();
   return out;
 }
 

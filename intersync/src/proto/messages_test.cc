@@ -164,7 +164,9 @@ Welcome welcome() {
           .table = table(3),
           .first = 4,
           .first_recno = 5,
-          .accepted = {.epoch = 6, .recno = kMost, .offset = 8}};
+          .accepted = {.epoch = 6, .recno = kMost, .offset = 8},
+          .known = 9,
+          .known_time = kMost - 1};
 }
 
 TEST(Kind, HasTheNameOfThePath) {
@@ -253,6 +255,8 @@ TEST(Message, AnswersArriveAsTheyWere) {
   EXPECT_EQ(got.first, welcome().first);
   EXPECT_EQ(got.first_recno, welcome().first_recno);
   EXPECT_EQ(got.accepted, welcome().accepted);
+  EXPECT_EQ(got.known, welcome().known);
+  EXPECT_EQ(got.known_time, welcome().known_time);
   for (const std::string& text : {std::string(), all_bytes(), std::string(kLargest, 'x')}) {
     const auto pushed =
         back(Kind::kPush,

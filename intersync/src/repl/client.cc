@@ -21,6 +21,8 @@ constexpr std::size_t kMost = 256;
 constexpr std::size_t kQueue = 4096;
 /// The most calls of try_again() before what could not be had is asked for again.
 constexpr unsigned kPatience = 64;
+/// Of so many of our last records it is known when they were made.
+constexpr std::size_t kOwnTimes = 65536;
 
 bool may_remove_directory(const Record& record) {
   return record.op == Op::kRmdir || (record.op == Op::kRename && record.replaced);
@@ -51,6 +53,10 @@ Client::Client(Replica& replica, OnLosses on_losses)
       tree_(replica, Yields::kOccupant, [this](const Record& record) { on_own(record); }) {}
 
 void Client::on_own(const Record& record) {
+  own_times_.insert_or_assign(own_times_.end(), record.recno, record.time);
+  if (own_times_.size() > kOwnTimes) {
+    own_times_.erase(own_times_.begin());
+  }
   if (std::optional<Name> name = name_made(record)) {
     sent_names_.insert_or_assign(record.recno, *std::move(name));
   }
@@ -506,7 +512,8 @@ void Client::on_failure() {
 }
 
 /// What the server has counts as known there: new records with its numbers would never be sent.
-void Client::check_own_log(const Received& accepted) {
+void Client::check_own_log(const Welcome& welcome) {
+  const Received& accepted = welcome.accepted;
   const std::string advice =
       std::string(": its disk was put back to an older state, or lost power without a journal; ") +
       kMakeAnew;
@@ -520,9 +527,12 @@ void Client::check_own_log(const Received& accepted) {
   if (accepted.recno == 0 || accepted.offset < state.first) {
     return;
   }
-  // It has grown beyond that since; then records are hardly ever as long as those that were there.
-  bool is_other = accepted.offset > state.end;
-  if (accepted.offset < state.end) {
+  // It has grown beyond that since: then records were made at other times, and few are as long as
+  // those that were there.
+  const auto known = own_times_.find(welcome.known);
+  bool is_other = accepted.offset > state.end ||
+                  (known != own_times_.end() && known->second != welcome.known_time);
+  if (!is_other && accepted.offset < state.end) {
     try {
       const Replica::Records got = replica_.read(accepted.offset);
       // what is not on the medium yet is not read, and says nothing
@@ -545,7 +555,7 @@ void Client::on_welcome(const Welcome& welcome) {
             "the server's log has begun anew: this replica cannot go on from what it has; ") +
         kMakeAnew);
   }
-  check_own_log(welcome.accepted);
+  check_own_log(welcome);
   Received at = had.value_or(Received{});
   partial_ = at.partial || at.epoch == 0;
   if (at.epoch == 0 && has_others_objects()) {

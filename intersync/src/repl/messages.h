@@ -32,6 +32,10 @@ struct Welcome {
   std::uint64_t first = 0;        ///< Offset of the oldest record of the server's log.
   std::uint64_t first_recno = 0;  ///< Its number.
   Received accepted;              ///< How far the client's log has been applied on the server.
+  /// The client's last record that the server's log has: its number in the client's log, 0 if there
+  /// is none, and when it was made, by which the client knows whether it is the one that it has.
+  std::uint64_t known = 0;
+  std::uint64_t known_time = 0;
 };
 
 /// Records of the server's log from an offset on.

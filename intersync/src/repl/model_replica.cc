@@ -166,6 +166,7 @@ Record& ModelReplica::log(Op op, std::uint64_t ino, std::uint32_t aspects) {
   record.origin_recno = record.recno;
   record.offset = offset_of(record.recno);
   record.epoch = kEpoch;
+  record.time = ++records_made_;
   record.aspects = aspects;
   record.object = inode(ino).fid;
   record.nlink = inode(ino).nlink;

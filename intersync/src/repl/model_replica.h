@@ -178,6 +178,8 @@ class ModelReplica final : public Replica {
   std::int64_t late_;
   Disk disk_;
   Disk committed_;
+  std::uint64_t records_made_ =
+      0;  // the clock by which records are made: it is no part of the disk
 };
 
 }  // namespace izo::repl

@@ -44,6 +44,7 @@ Server::Server(Replica& replica, OnLosses on_losses)
         history_.add(record, access_of(record, tree_.index()));
         moves_.add(record);
         origins_[record.origin].insert_or_assign(record.recno, record.origin_recno);
+        known_[record.origin] = {record.origin_recno, record.time};
       }) {}
 
 Response Server::answer(const Request& request) {
@@ -65,14 +66,16 @@ Response Server::answer_one(const Hello& hello) {
     accepted = {.epoch = hello.epoch, .recno = 0, .offset = 0};
     replica_.set_received(hello.replica, accepted);
   }
-  replica_.index_of(hello.replica);
+  const auto [known, known_time] = known_[replica_.index_of(hello.replica)];
   tree_.know_replicas();
   return Welcome{.replica = state.replica,
                  .epoch = state.epoch,
                  .table = replica_.state().table,
                  .first = state.first,
                  .first_recno = state.first_recno,
-                 .accepted = accepted};
+                 .accepted = accepted,
+                 .known = known,
+                 .known_time = known_time};
 }
 
 Response Server::answer_one(const Pull& pull) {

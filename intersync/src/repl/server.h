@@ -81,6 +81,8 @@ class Server {
   std::map<std::pair<std::uint64_t, Fid>, unsigned> evened_;
   /// For each origin: numbers of its records in our log, and in its own.
   std::map<std::uint16_t, std::map<std::uint64_t, std::uint64_t>> origins_;
+  /// For each origin: its last record in our log, by its number there, and when that was made.
+  std::map<std::uint16_t, std::pair<std::uint64_t, std::uint64_t>> known_;
   Tree tree_;
 };
 

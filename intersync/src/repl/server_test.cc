@@ -308,6 +308,19 @@ TEST(Client, DoesNotGoOnFromAnOlderStateOfItsDisk) {
   EXPECT_EQ(pair.there.manifest(true), there);
   EXPECT_EQ(pair.here.manifest(true), here);
   EXPECT_EQ(pair.here.disk().log.back().recno, older);
+  // Beyond what the server has, with records as long as those were: they were made at other times.
+  for (const std::string name : {"own 2", "own 3"}) {
+    make(pair.here, name);
+    const bool is_beyond = pair.here.disk().log.back().recno >= end;
+    EXPECT_NE(
+        objection(client, pair)
+            .find(is_beyond ? "this replica's log has other records up to " + std::to_string(end)
+                            : "this replica's log ends with record "),
+        std::string::npos)
+        << name;
+  }
+  EXPECT_GT(pair.here.disk().log.back().recno, end);
+  EXPECT_EQ(pair.there.manifest(true), there);
 
   pair.here.put_back(newest);
   Client again(pair.here);

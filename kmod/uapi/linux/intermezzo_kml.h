@@ -94,7 +94,7 @@ struct izo_fid_xattr {
  * @origin_recno: the record's number in the log of @origin; = @recno for a change made here
  * @seen: number of the last record of the upstream replica that was applied here when the change
  *	began (of a CLOSE: when the body was first changed); 0: none
- * @time: when it was logged, nanoseconds since 1970; for people, nothing is decided by it
+ * @time: when it was logged, nanoseconds since 1970; for people; no conflict is decided by it
  * @uid: fsuid of the caller
  * @gid: fsgid of the caller
  * @aspects: IZO_ASPECT_* of @object that are written

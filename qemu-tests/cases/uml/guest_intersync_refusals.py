@@ -248,11 +248,12 @@ def names(root: str) -> list[str]:
 @intermezzo_only
 def test_client_put_back(disk: str, second_disk: str, third_disk: str) -> None:
     """A client whose disk was put back to an older state says so, once, also when its log has grown beyond
-    what the server has of it: what changed on it since stays there and in its log, and neither side gets any
-    of the other's (I5)."""
+    what the server has of it, if need be by records as long as those: what changed on it since stays there
+    and in its log, and neither side gets any of the other's (I5)."""
     loopback_up()
     make_ext4(disk)
     make_ext4(second_disk, size="32M")
+    image = "/tmp/image"
     with mounted(disk, OPTIONS) as root, Intersync(root) as server:
         for turn in ("before", "since"):
             with mounted(second_disk, OPTIONS) as other, Intersync(other, server="127.0.0.1") as client:
@@ -263,28 +264,36 @@ def test_client_put_back(disk: str, second_disk: str, third_disk: str) -> None:
                 newest = info(other).end_recno
                 equal(client.stop(), 0, "exit code")
             if turn == "before":
-                run("dd", f"if={second_disk}", f"of={third_disk}", "bs=1M", "count=32", "status=none")
+                run("dd", f"if={second_disk}", f"of={image}", "bs=1M", "count=32", "conv=sparse", "status=none")
         Path(root, "meanwhile").touch()
         there = names(root), info(root).end_recno
-        with mounted(third_disk, OPTIONS) as other:
-            for name, why in (("own", f"before what the server has of it, up to record {newest}"),
-                              ("o" * 200, f"has other records up to {newest} than the server has")):
-                while info(other).end_recno <= newest and len(name) > 3:
-                    Path(other, f"{name}{info(other).end_recno}").touch()
-                Path(other, name).write_bytes(b"own")
-                here = replicated(other), info(other).end_recno
-                since = len(lines_with(server, " is here"))
-                with Intersync(other, server="127.0.0.1") as client:
-                    client.await_word("trying again")
-                    said(lines_with(client, "trying again")[0], "this replica's log", why, "mkizofs --clone")
-                    wait_until(lambda: len(lines_with(server, " is here")) > since + 1, "another try")
-                    equal(len(lines_with(client, "trying again")), 1, f"lines: {client.said()}")
-                    equal(client.stop(), 0, "exit code")
-                equal((replicated(other), info(other).end_recno), here, "the client's tree and log")
+        for own, why in (("own-0", f"before what the server has of it, up to record {newest}"),
+                         ("o" * 200, f"has other records up to {newest} than the server has"),
+                         ("other", f"has other records up to {newest} than the server has")):
+            run("dd", f"if={image}", f"of={third_disk}", "bs=1M", "status=none")
+            with mounted(third_disk, OPTIONS) as other:
+                number = 0
+                while number == 0 or (info(other).end_recno <= newest and not own.endswith("-0")):
+                    Path(other, f"{own}-{number}").write_bytes(b"other")
+                    number += 1
+                stays_apart(other, server, why)
                 made = [record.place.name for record in Log.of_mount(other).records()
                         if record.op == "create" and record.place]
-                equal(made.count(name.encode()), 1, f"records that make {name}")
+                equal(made.count(f"{own}-0".encode()), 1, f"records that make {own}-0")
             equal((names(root), info(root).end_recno), there, "the server's names and log")
+
+
+def stays_apart(root: str, server: Intersync, why: str) -> None:
+    """A client that tells once why it cannot go on, and tries again; nothing of it changes."""
+    before = replicated(root), info(root).end_recno
+    since = len(lines_with(server, " is here"))
+    with Intersync(root, server="127.0.0.1") as client:
+        client.await_word("trying again")
+        said(lines_with(client, "trying again")[0], "this replica's log", why, "mkizofs --clone")
+        wait_until(lambda: len(lines_with(server, " is here")) > since + 1, "another try")
+        equal(len(lines_with(client, "trying again")), 1, f"lines: {client.said()}")
+        equal(client.stop(), 0, "exit code")
+    equal((replicated(root), info(root).end_recno), before, "the client's tree and log")
 
 
 def flip_a_byte_of_the_log(cache: str) -> int:
