@@ -179,16 +179,16 @@ def not_open(root: str, fileset: str = "rootset") -> str:
 
 @intermezzo_only
 def test_log_is_not_open(disk: str) -> None:
-    """On a read-only mount the daemon says that the fileset's log is not open and what to do, be there a log or
-    none yet; of a directory elsewhere that it is on no InterMezzo; and serves once it is remounted."""
+    """On a read-only mount the daemon says that the fileset's log is not open and what to do, be there a log
+    or none yet; of a directory elsewhere that it is on no InterMezzo; and serves once it is remounted."""
     loopback_up()
     make_ext4(disk, "-b", "4096", size="32M")
     root = mount_point()
     for why in ("no log yet", "a log"):
         with mounted(disk, f"{OPTIONS},ro", where=root):
             equal(refused(root), [not_open(root)], why)
-            equal(refused("/tmp"), ["/tmp is not an InterMezzo file system; mount one there, or name its mount "
-                                    "point"], "elsewhere")
+            equal(refused("/tmp"), ["/tmp is not an InterMezzo file system; mount one there, or name its "
+                                    "mount point"], "elsewhere")
             remount_old(root, f"rw,{OPTIONS}")
             with Intersync(root) as server:
                 equal(server.stop(), 0, f"{why}: exit code after SIGTERM")
