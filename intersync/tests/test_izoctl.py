@@ -154,7 +154,8 @@ def test_reader_that_goes_away():
 def test_full_disk():
     with open("/dev/full", "wb") as full:
         result = subprocess.run([IZOCTL, "kml", WHOLE], stdout=full, stderr=subprocess.PIPE, timeout=60)
-    assert (result.returncode, result.stderr) == (1, b"izoctl: standard output: No space left on device\n")
+    line = b"izoctl: write standard output: No space left on device\n"
+    assert (result.returncode, result.stderr) == (1, line)
 
 
 def test_trimmed_log(tmp_path):
@@ -263,7 +264,7 @@ def test_what_is_no_log(tmp_path):
     plain = tmp_path / "plain"
     run("mke2fs", "-q", "-t", "ext4", plain, "8M")
     assert failed("kml", tmp_path / "nothing", code=1) == (
-        f"izoctl: {tmp_path}/nothing: No such file or directory")
+        f"izoctl: stat {tmp_path}/nothing: No such file or directory")
     assert "neither a mount point of an intermezzo nor a cache" in failed("kml", empty, code=1)
     short = tmp_path / "short"
     short.write_bytes(b"IZOKML")

@@ -15,6 +15,8 @@ extern "C" {
 #include <ctime>
 #include <random>
 
+#include "base/error.h"
+
 namespace izo::ext {
 namespace {
 

@@ -9,19 +9,12 @@
 #include <memory>
 #include <optional>
 #include <span>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
 struct struct_ext2_filsys;
 
 namespace izo::ext {
-
-/// One line: what failed, on what, and what to do.
-class Error : public std::runtime_error {
- public:
-  using std::runtime_error::runtime_error;
-};
 
 using Inode = std::uint32_t;
 

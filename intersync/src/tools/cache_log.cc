@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "base/error.h"
 #include "kml/wire.h"
 
 namespace izo::tools {
@@ -27,7 +28,7 @@ CacheLog::CacheLog(std::string name, ReadFile read_file, std::string warning)
 void CacheLog::read_control() {
   const std::optional<std::vector<std::byte>> bytes = read_file_("kml");
   if (!bytes) {
-    throw std::runtime_error(name_ + ": the fileset has no log yet");
+    throw Error(name_ + ": the fileset has no log yet");
   }
   if (bytes->size() < sizeof(izo_kml_control)) {
     throw Damaged(name_ + ": kml: cut off");
@@ -100,9 +101,8 @@ void CacheLog::find_segments() {
 std::optional<std::size_t> CacheLog::read(std::uint64_t offset, std::span<std::byte> into) {
   const std::uint64_t end = segments_.back().base + room();
   if (offset > end) {
-    throw std::runtime_error(name_ + ": offset " + std::to_string(offset) +
-                             " lies beyond the log's segments, which end at " +
-                             std::to_string(end));
+    throw Error(name_ + ": offset " + std::to_string(offset) +
+                " lies beyond the log's segments, which end at " + std::to_string(end));
   }
   const auto segment = std::ranges::find_if(
       segments_, [&](const Segment& each) { return offset - each.base < room(); });
@@ -112,7 +112,7 @@ std::optional<std::size_t> CacheLog::read(std::uint64_t offset, std::span<std::b
   if (loaded_ != segment->name) {
     bytes_ = read_file_(segment->name).value_or(std::vector<std::byte>{});
     if (bytes_.size() != segment_size_) {
-      throw std::runtime_error(name_ + ": " + segment->name + " is changing while it is read");
+      throw Error(name_ + ": " + segment->name + " is changing while it is read");
     }
     loaded_ = segment->name;
   }

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <map>
 
+#include "base/error.h"
 #include "kml/sample_records.h"
 #include "kml/stream_reader.h"
 #include "kml/wire.h"
@@ -170,14 +171,14 @@ TEST(CacheLog, OffsetsBeyondItAreRefused) {
   const Cache cache(5);
   CacheLog log = cache.log();
   Buffer buffer(100);
-  EXPECT_THROW(log.read(1 << 30, buffer), std::runtime_error);
+  EXPECT_THROW(log.read(1 << 30, buffer), Error);
 }
 
 TEST(CacheLog, DamageIsSaid) {
   const auto said = [](const Cache& cache) -> std::string {
     try {
       (void)cache.log();
-    } catch (const std::runtime_error& error) {
+    } catch (const Error& error) {
       return error.what();
     }
     return "";

@@ -9,6 +9,7 @@
 #include <set>
 #include <string_view>
 
+#include "base/error.h"
 #include "kernel/upcall.h"
 #include "kml/quoted.h"
 #include "kml/received.h"
@@ -17,7 +18,6 @@
 namespace izo::tools {
 namespace {
 
-using ext::Error;
 using ext::Image;
 using ext::Inode;
 

@@ -9,8 +9,8 @@
 #include <ctime>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <system_error>
 
+#include "base/error.h"
 #include "kml/quoted.h"
 #include "tools/record_json.h"
 
@@ -85,7 +85,7 @@ void find_conflict_copies(const std::string& root,
   const std::unique_ptr<FTS, CloseTree> tree(
       ::fts_open(roots.data(), FTS_PHYSICAL | FTS_COMFOLLOW | FTS_XDEV | FTS_NOCHDIR, nullptr));
   if (!tree) {
-    throw std::system_error(errno, std::generic_category(), root);
+    throw SysError(errno, "fts_open", root);
   }
   for (errno = 0; FTSENT* entry = ::fts_read(tree.get()); errno = 0) {
     if (entry->fts_info == FTS_DNR && entry->fts_errno == ENOENT && entry->fts_level > 0) {
@@ -93,10 +93,10 @@ void find_conflict_copies(const std::string& root,
     }
     if (entry->fts_info == FTS_DNR || entry->fts_info == FTS_ERR ||
         (entry->fts_info == FTS_NS && entry->fts_level == 0)) {
-      throw std::system_error(entry->fts_errno, std::generic_category(), entry->fts_path);
+      throw SysError(entry->fts_errno, "read", entry->fts_path);
     }
     if (entry->fts_level == 0 && entry->fts_info != FTS_D && entry->fts_info != FTS_DP) {
-      throw std::system_error(ENOTDIR, std::generic_category(), root);
+      throw SysError(ENOTDIR, "open", root);
     }
     if (entry->fts_level == 0 || entry->fts_info == FTS_DP || entry->fts_info == FTS_NS) {
       continue;
@@ -111,7 +111,7 @@ void find_conflict_copies(const std::string& root,
     }
   }
   if (errno != 0) {
-    throw std::system_error(errno, std::generic_category(), root);
+    throw SysError(errno, "read", root);
   }
 }
 

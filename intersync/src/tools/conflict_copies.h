@@ -31,7 +31,7 @@ std::string to_text(const ConflictCopy& copy);
 nlohmann::ordered_json to_json(const ConflictCopy& copy);
 
 /// Looks through the tree at `root`, a directory or a link to one, not below what is mounted in it,
-/// and calls for each. Directories that go meanwhile are passed over. Throws std::system_error.
+/// and calls for each. Directories that go meanwhile are passed over. Throws SysError.
 void find_conflict_copies(const std::string& root,
                           const std::function<void(const ConflictCopy&)>& found);
 

@@ -7,9 +7,9 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <system_error>
 #include <vector>
 
+#include "base/error.h"
 #include "base/temporary_folder.h"
 #include "repl/adapt.h"
 
@@ -54,7 +54,7 @@ TEST(ConflictCopies, WhatIsNoFolderIsAnError) {
   const TemporaryFolder folder;
   std::ofstream(folder.file("plain")) << "x";
   for (const std::string& path : {std::string("/nowhere/at/all"), folder.file("plain")}) {
-    EXPECT_THROW(find_conflict_copies(path, [](const ConflictCopy&) {}), std::system_error) << path;
+    EXPECT_THROW(find_conflict_copies(path, [](const ConflictCopy&) {}), SysError) << path;
   }
 }
 

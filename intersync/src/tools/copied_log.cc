@@ -3,8 +3,8 @@
 
 #include <algorithm>
 #include <array>
-#include <system_error>
 
+#include "base/error.h"
 #include "kml/codec.h"
 #include "kml/wire.h"
 
@@ -16,7 +16,7 @@ CopiedLog::CopiedLog(std::string name, UniqueFd fd) : name_(std::move(name)), fd
   // What does not begin as a log never was one; what does may have been cut off or altered.
   if (count < sizeof(std::uint64_t) ||
       kml::little(kml::load<std::uint64_t>(bytes)) != IZO_KML_HEADER_MAGIC) {
-    throw std::runtime_error(name_ + ": it is no log, no ext image and no cache");
+    throw Error(name_ + ": it is no log, no ext image and no cache");
   }
   kml::DecodedHeader decoded = kml::decode_header(std::span(bytes).first(count));
   if (std::holds_alternative<kml::NeedMore>(decoded)) {
@@ -38,7 +38,7 @@ std::size_t CopiedLog::read_on(std::span<std::byte> into) {
       continue;
     }
     if (count < 0) {
-      throw std::system_error(errno, std::generic_category(), name_);
+      throw SysError(errno, "read", name_);
     }
     if (count == 0) {
       break;
@@ -53,8 +53,8 @@ std::optional<std::size_t> CopiedLog::read(std::uint64_t offset, std::span<std::
     const auto part = std::min<std::uint64_t>(offset - offset_, into.size());
     const std::size_t count = read_on(into.first(part));
     if (count == 0) {
-      throw std::runtime_error(name_ + ": offset " + std::to_string(offset) +
-                               " lies beyond the log's end, " + std::to_string(offset_));
+      throw Error(name_ + ": offset " + std::to_string(offset) + " lies beyond the log's end, " +
+                  std::to_string(offset_));
     }
     offset_ += count;
   }

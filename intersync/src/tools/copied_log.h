@@ -11,7 +11,7 @@ namespace izo::tools {
 
 class CopiedLog final : public LogSource {
  public:
-  /// Reads the header. Throws Damaged if it was cut off or altered, std::runtime_error for what
+  /// Reads the header. Throws Damaged if it was cut off or altered, Error for what
   /// never was a log.
   CopiedLog(std::string name, UniqueFd fd);
 

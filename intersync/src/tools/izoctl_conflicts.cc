@@ -5,10 +5,9 @@
 
 #include <cerrno>
 #include <nlohmann/json.hpp>
-#include <stdexcept>
-#include <system_error>
 
 #include "base/command_line.h"
+#include "base/error.h"
 #include "tools/conflict_copies.h"
 #include "tools/izoctl.h"
 #include "tools/output.h"
@@ -34,10 +33,10 @@ constexpr const char* kHelp =
 void require_intermezzo(const std::string& path) {
   struct statfs seen{};
   if (::statfs(path.c_str(), &seen) != 0) {
-    throw std::system_error(errno, std::generic_category(), path);
+    throw SysError(errno, "statfs", path);
   }
   if (seen.f_type != INTERMEZZO_SUPER_MAGIC) {
-    throw std::runtime_error(path + ": no intermezzo is mounted there; name the mount point");
+    throw Error(path + ": no intermezzo is mounted there; name the mount point");
   }
 }
 

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/command_line.h"
+#include "base/error.h"
 #include "kml/record_text.h"
 #include "kml/stream_reader.h"
 #include "tools/cache_tables.h"
@@ -217,9 +218,8 @@ class Printer {
     const std::uint64_t due = reader_.position().recno;
     header_ = log_.header();
     if (header_.first <= reader_.position().offset) {
-      throw std::runtime_error(options_.path + ": offset " +
-                               std::to_string(reader_.position().offset) +
-                               " cannot be read, though the log begins before it");
+      throw Error(options_.path + ": offset " + std::to_string(reader_.position().offset) +
+                  " cannot be read, though the log begins before it");
     }
     say((due == 0 ? "what stood before record " + std::to_string(header_.first_recno) + " is gone"
                   : "records " + std::to_string(due) + " to " +
@@ -273,8 +273,7 @@ int izoctl_kml(int argc, char** argv) {
     }
     auto* mounted = dynamic_cast<MountedLog*>(log.get());
     if (mounted == nullptr) {
-      throw std::runtime_error(options.path +
-                               ": only the log of a mounted fileset can be followed");
+      throw Error(options.path + ": only the log of a mounted fileset can be followed");
     }
     const StopSignals signals;
     return Printer(options, *log, mounted, &signals).run();

@@ -14,6 +14,7 @@
 #include <system_error>
 
 #include "base/command_line.h"
+#include "base/error.h"
 #include "base/unique_fd.h"
 #include "tools/fileset_status.h"
 #include "tools/izoctl.h"
@@ -44,7 +45,7 @@ std::vector<Mount> mounted_now() {
   std::stringstream text;
   text << std::ifstream(kTable).rdbuf();
   if (!text) {
-    throw std::runtime_error(std::string(kTable) + ": cannot be read; is /proc mounted?");
+    throw Error(std::string(kTable) + ": cannot be read; is /proc mounted?");
   }
   return mounts_in(text.str());
 }
@@ -115,11 +116,11 @@ std::vector<Mount> chosen(const std::vector<Mount>& mounts, const std::vector<st
   for (const std::string& path : paths) {
     struct stat seen{};
     if (stat(path.c_str(), &seen) != 0) {
-      throw std::system_error(errno, std::generic_category(), path);
+      throw SysError(errno, "stat", path);
     }
     const auto found = std::ranges::find(mounts, device_number(seen), &Mount::device_number);
     if (found == mounts.end()) {
-      throw std::runtime_error(path + ": no intermezzo is mounted there");
+      throw Error(path + ": no intermezzo is mounted there");
     }
     out.push_back(*found);
   }

@@ -7,10 +7,12 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <filesystem>
 #include <fstream>
 #include <system_error>
 
+#include "base/error.h"
 #include "base/unique_fd.h"
 #include "ext/image.h"
 #include "kml/wire.h"
@@ -33,7 +35,7 @@ std::uint64_t magic_at_start(int fd) {
 UniqueFd open_to_read(const std::string& path) {
   UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
   if (!fd) {
-    throw std::system_error(errno, std::generic_category(), path);
+    throw SysError(errno, "open", path);
   }
   return fd;
 }
@@ -52,7 +54,7 @@ std::unique_ptr<LogSource> open_folder(const fs::path& folder) {
         file.seekg(0);
         if (!file.read(reinterpret_cast<char*>(bytes.data()),
                        static_cast<std::streamsize>(bytes.size()))) {
-          throw std::runtime_error(path.string() + ": cannot be read");
+          throw Error(path.string() + ": cannot be read");
         }
         return bytes;
       },
@@ -70,8 +72,8 @@ std::unique_ptr<LogSource> open_kml(const std::string& path, UniqueFd fd) {
 std::unique_ptr<LogSource> open_copy(const std::string& name, UniqueFd fd,
                                      const std::string& fileset) {
   if (!fileset.empty()) {
-    throw std::runtime_error(name + ": a copy of a log has no fileset to choose; leave out " +
-                             "--fileset=" + fileset);
+    throw Error(name + ": a copy of a log has no fileset to choose; leave out " +
+                "--fileset=" + fileset);
   }
   return std::make_unique<CopiedLog>(name, std::move(fd));
 }
@@ -87,10 +89,14 @@ std::unique_ptr<LogSource> open_file(const std::string& path, UniqueFd fd,
 
 std::vector<std::string> folders_in(const fs::path& path) {
   std::vector<std::string> out;
-  for (const auto& entry : fs::directory_iterator(path)) {
-    if (entry.is_directory()) {
-      out.push_back(entry.path().filename().string());
+  std::error_code failed;
+  for (fs::directory_iterator at(path, failed), end; !failed && at != end; at.increment(failed)) {
+    if (at->is_directory()) {
+      out.push_back(at->path().filename().string());
     }
+  }
+  if (failed) {
+    throw SysError(failed.value(), "read", path.string());
   }
   return out;
 }
@@ -100,19 +106,18 @@ std::unique_ptr<LogSource> open_directory(const std::string& path, const std::st
   const fs::path mark = fs::path(path) / INTERMEZZO_DIR;
   std::error_code missing;
   if (!fs::is_directory(mark, missing)) {
-    throw std::runtime_error(path + ": neither a mount point of an intermezzo nor a cache");
+    throw Error(path + ": neither a mount point of an intermezzo nor a cache");
   }
   try {
     const std::string name = choose_fileset(folders_in(mark), fileset, path);
     const std::string kml = (mark / name / "kml").string();
     return open_kml(kml, open_to_read(kml));
-  } catch (const std::system_error& error) {
-    if (error.code() == std::errc::permission_denied ||
-        error.code() == std::errc::operation_not_permitted) {
-      throw std::runtime_error(path + ": only root (CAP_SYS_ADMIN) may read the log of a fileset");
+  } catch (const SysError& error) {
+    if (error.code() == EACCES || error.code() == EPERM) {
+      throw Error(path + ": only root (CAP_SYS_ADMIN) may read the log of a fileset");
     }
-    if (error.code() == std::errc::no_such_file_or_directory) {
-      throw std::runtime_error(path + ": the fileset has no log yet");
+    if (error.code() == ENOENT) {
+      throw Error(path + ": the fileset has no log yet");
     }
     throw;
   }
@@ -123,7 +128,7 @@ std::unique_ptr<LogSource> open_image(const std::string& path, const std::string
   const auto below = [&](ext::Inode directory, const std::string& name) {
     const std::optional<ext::Inode> inode = image->lookup(directory, name);
     if (!inode || !image->is_directory(*inode)) {
-      throw std::runtime_error(path + ": it is no cache: it has no " INTERMEZZO_DIR);
+      throw Error(path + ": it is no cache: it has no " INTERMEZZO_DIR);
     }
     return *inode;
   };
@@ -157,21 +162,21 @@ std::string LogSource::warning() const {
 std::string choose_fileset(const std::vector<std::string>& names, const std::string& wanted,
                            const std::string& path) {
   if (!wanted.empty() && std::ranges::find(names, wanted) == names.end()) {
-    throw std::runtime_error(path + ": it has no fileset " + wanted);
+    throw Error(path + ": it has no fileset " + wanted);
   }
   if (!wanted.empty()) {
     return wanted;
   }
   if (names.empty()) {
-    throw std::runtime_error(path + ": it has no fileset yet");
+    throw Error(path + ": it has no fileset yet");
   }
   if (names.size() > 1) {
     std::string all;
     for (const std::string& name : names) {
       all += (all.empty() ? "" : ", ") + name;
     }
-    throw std::runtime_error(path + ": it has several filesets (" + all + "); choose one with " +
-                             "--fileset=NAME");
+    throw Error(path + ": it has several filesets (" + all + "); choose one with " +
+                "--fileset=NAME");
   }
   return names.front();
 }
@@ -207,7 +212,7 @@ std::unique_ptr<LogSource> open_log(const std::string& path, const std::string& 
   }
   struct stat status{};
   if (stat(path.c_str(), &status) != 0) {
-    throw std::system_error(errno, std::generic_category(), path);
+    throw SysError(errno, "stat", path);
   }
   if (S_ISDIR(status.st_mode)) {
     return open_directory(path, fileset);

@@ -7,23 +7,22 @@
 #include <memory>
 #include <optional>
 #include <span>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "kml/record.h"
 #include "kml/stream_reader.h"
 
 namespace izo::tools {
 
 /// The log is cut off or was altered: what() names it, the offset, and what is wrong there.
-class Damaged : public std::runtime_error {
+class Damaged : public Error {
  public:
-  using std::runtime_error::runtime_error;
+  using Error::Error;
 };
 
-/// A log that can be read from. Functions throw std::system_error or std::runtime_error with one
-/// line that names it.
+/// A log that can be read from. Functions throw Error with one line that names it.
 class LogSource {
  public:
   virtual ~LogSource() = default;
@@ -51,7 +50,7 @@ kml::Position end_of(LogSource& log);
 /// directory or an image that holds a cache. `fileset`: which one of that; empty: the only one.
 std::unique_ptr<LogSource> open_log(const std::string& path, const std::string& fileset);
 
-/// The fileset of the .intermezzo with these names in it; throws std::runtime_error if there is
+/// The fileset of the .intermezzo with these names in it; throws Error if there is
 /// none of the name `wanted`, or none or several to choose from when that is empty.
 std::string choose_fileset(const std::vector<std::string>& names, const std::string& wanted,
                            const std::string& path);

@@ -8,16 +8,16 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <sstream>
-#include <system_error>
 
 #include "base/command_line.h"
+#include "base/error.h"
 #include "base/unique_fd.h"
 #include "tools/cache_tables.h"
 #include "tools/program.h"
 
 namespace {
 
-using izo::ext::Error;
+using izo::Error;
 using izo::ext::Image;
 using izo::tools::Finished;
 using izo::tools::Identity;
@@ -166,7 +166,7 @@ void look_at(const Options& options) {
   const izo::UniqueFd fd(::open(device.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   struct stat seen{};
   if (!fd || ::fstat(fd.get(), &seen) != 0) {
-    throw std::system_error(errno, std::generic_category(), device);
+    throw izo::SysError(errno, "open", device);
   }
   if (!S_ISBLK(seen.st_mode) && !S_ISREG(seen.st_mode)) {
     throw Error(device + ": it is no block device and no image file; name one");

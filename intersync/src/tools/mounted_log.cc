@@ -5,8 +5,8 @@
 #include <sys/ioctl.h>
 
 #include <array>
-#include <system_error>
 
+#include "base/error.h"
 #include "kml/codec.h"
 
 namespace izo::tools {
@@ -23,7 +23,7 @@ kml::Header MountedLog::header() {
   std::array<std::byte, sizeof(izo_kml_header)> bytes{};
   const ssize_t count = pread(fd_.get(), bytes.data(), bytes.size(), 0);
   if (count < 0) {
-    throw std::system_error(errno, std::generic_category(), path_);
+    throw SysError(errno, "read", path_);
   }
   const kml::DecodedHeader decoded =
       kml::decode_header(std::span(bytes).first(static_cast<std::size_t>(count)));
@@ -40,12 +40,12 @@ std::optional<std::size_t> MountedLog::read(std::uint64_t offset, std::span<std:
     return std::nullopt;
   }
   if (count < 0) {
-    throw std::system_error(errno, std::generic_category(), path_);
+    throw SysError(errno, "read", path_);
   }
   const auto end = count == 0 ? lseek(fd_.get(), 0, SEEK_END) : 0;
   if (count == 0 && static_cast<std::uint64_t>(end) < offset) {
-    throw std::runtime_error(path_ + ": offset " + std::to_string(offset) +
-                             " lies beyond the log's end, " + std::to_string(end));
+    throw Error(path_ + ": offset " + std::to_string(offset) + " lies beyond the log's end, " +
+                std::to_string(end));
   }
   return static_cast<std::size_t>(count);
 }
@@ -54,13 +54,13 @@ MountedLog::Wait MountedLog::wait(std::uint64_t offset, int stop) {
   constexpr int kMilliseconds = 5000;
   // The kernel tells of what lies behind the file's position.
   if (lseek(fd_.get(), static_cast<off_t>(offset), SEEK_SET) < 0) {
-    throw std::system_error(errno, std::generic_category(), path_);
+    throw SysError(errno, "lseek", path_);
   }
   std::array<pollfd, 3> fds{{{.fd = fd_.get(), .events = POLLIN, .revents = 0},
                              {.fd = stop, .events = POLLIN, .revents = 0},
                              {.fd = STDOUT_FILENO, .events = 0, .revents = 0}}};
   if (poll(fds.data(), fds.size(), kMilliseconds) < 0 && errno != EINTR) {
-    throw std::system_error(errno, std::generic_category(), path_);
+    throw SysError(errno, "poll", path_);
   }
   if (fds[1].revents != 0 || (fds[2].revents & POLLERR) != 0) {
     return Wait::kStopped;

@@ -8,7 +8,8 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <system_error>
+
+#include "base/error.h"
 
 namespace izo::tools {
 
@@ -25,7 +26,7 @@ bool Output::flush() {
     std::array<pollfd, 2> fds{{{.fd = STDOUT_FILENO, .events = POLLOUT, .revents = 0},
                                {.fd = stop_, .events = POLLIN, .revents = 0}}};
     if (poll(fds.data(), fds.size(), -1) < 0 && errno != EINTR) {
-      throw std::system_error(errno, std::generic_category(), "standard output");
+      throw SysError(errno, "poll", "standard output");
     }
     if (fds[0].revents == 0) {
       if (fds[1].revents != 0) {
@@ -37,7 +38,7 @@ bool Output::flush() {
     const std::size_t part = std::min<std::size_t>(pending_.size() - done, PIPE_BUF);
     const ssize_t count = write(STDOUT_FILENO, &pending_[done], part);
     if (count < 0 && errno != EINTR && errno != EAGAIN) {
-      throw std::system_error(errno, std::generic_category(), "standard output");
+      throw SysError(errno, "write", "standard output");
     }
     done += count > 0 ? static_cast<std::size_t>(count) : 0;
   }

@@ -12,7 +12,7 @@ class Output {
   /// Gives up when nobody takes what is written and `stop` becomes readable; -1: never.
   explicit Output(int stop = -1) : stop_(stop) {}
 
-  /// Adds a line; writes when there are many. Throws std::system_error. False: given up.
+  /// Adds a line; writes when there are many. Throws SysError. False: given up.
   bool line(std::string_view text);
   /// Writes all of them.
   bool flush();

@@ -5,7 +5,8 @@
 #include <sys/signalfd.h>
 
 #include <cerrno>
-#include <system_error>
+
+#include "base/error.h"
 
 namespace izo::tools {
 
@@ -17,7 +18,7 @@ StopSignals::StopSignals() {
   sigprocmask(SIG_BLOCK, &signals, &before_);
   fd_ = UniqueFd(signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
   if (!fd_) {
-    throw std::system_error(errno, std::generic_category(), "signalfd");
+    throw SysError(errno, "signalfd");
   }
 }
 

@@ -11,7 +11,7 @@ namespace izo::tools {
 /// While it lives the two signals do nothing but make fd() readable.
 class StopSignals {
  public:
-  /// Throws std::system_error.
+  /// Throws SysError.
   StopSignals();
   ~StopSignals();
   StopSignals(const StopSignals&) = delete;
