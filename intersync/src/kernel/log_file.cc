@@ -105,13 +105,4 @@ void LogFile::commit() const {
   checked(::fsync(fd_.get()), "fsync", path_);
 }
 
-void LogFile::trim(std::uint64_t offset) const {
-  __u64 argument = offset;
-  checked(::ioctl(fd_.get(), IZO_IOC_KML_TRIM, &argument), "ioctl IZO_IOC_KML_TRIM", path_);
-}
-
-void LogFile::await_beyond(std::uint64_t offset) const {
-  checked(::lseek(fd_.get(), static_cast<off_t>(offset), SEEK_SET), "lseek", path_);
-}
-
 }  // namespace izo::kernel

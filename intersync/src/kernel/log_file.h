@@ -63,13 +63,6 @@ class LogFile {
   /// Brings all records onto the medium; waits for the cache's journal. Throws SysError.
   void commit() const;
 
-  /// No replica needs what lies before `offset`. Throws SysError: EINVAL if it is not on the
-  /// medium.
-  void trim(std::uint64_t offset) const;
-
-  /// Lets the descriptor be readable while there is something on the medium beyond `offset`, and
-  /// once the log has failed. Throws SysError.
-  void await_beyond(std::uint64_t offset) const;
   [[nodiscard]] int fd() const { return fd_.get(); }
 
  private:
