@@ -16,7 +16,7 @@ std::string path_of(const Name& name, const Index& index) {
     if (object == nullptr || depth == kDeepest) {
       return ".../" + out;
     }
-    out = object->names.front().name + "/" + out;
+    out.insert(0, object->names.front().name + "/");
     dir = object->names.front().dir;
   }
   return out;

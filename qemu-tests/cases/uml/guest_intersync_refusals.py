@@ -264,7 +264,8 @@ def test_client_put_back(disk: str, second_disk: str, third_disk: str) -> None:
                 newest = info(other).end_recno
                 equal(client.stop(), 0, "exit code")
             if turn == "before":
-                run("dd", f"if={second_disk}", f"of={image}", "bs=1M", "count=32", "conv=sparse", "status=none")
+                run("dd", f"if={second_disk}", f"of={image}", "bs=1M", "count=32", "conv=sparse",
+                    "status=none")
         Path(root, "meanwhile").touch()
         there = names(root), info(root).end_recno
         for own, why in (("own-0", f"before what the server has of it, up to record {newest}"),
