@@ -2,12 +2,9 @@
 #include "daemon/kernel_replica.h"
 
 #include <fcntl.h>
-#include <linux/fs.h>
 #include <linux/intermezzo_reint.h>
-#include <linux/limits.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -147,35 +144,6 @@ std::optional<UniqueFd> open_file(int directory, const std::string& name) {
     return std::nullopt;
   }
   return UniqueFd(checked(fd, "open", name));
-}
-
-/// Sets flags and project to what they are. False: something else is there now.
-bool touch_flags(int directory, const std::string& name) {
-  const std::optional<UniqueFd> file = open_file(directory, name);
-  int flags = 0;
-  if (!file) {
-    return false;
-  }
-  if (::ioctl(file->get(), FS_IOC_GETFLAGS, &flags) == 0 &&
-      ::ioctl(file->get(), FS_IOC_SETFLAGS, &flags) == 0) {
-    return true;
-  }
-  // A cache without flags has none to tell of.
-  return errno == ENOTTY || errno == EOPNOTSUPP || !changed_meanwhile("chattr", name);
-}
-
-/// Sets an extended attribute to what it is, or removes it once more. False: as above.
-bool touch_xattr(int directory, const std::string& name, const std::string& attribute) {
-  const std::string path = "/proc/self/fd/" + std::to_string(directory) + "/" + name;
-  std::string value(XATTR_SIZE_MAX, '\0');
-  const ssize_t size = ::lgetxattr(path.c_str(), attribute.c_str(), value.data(), value.size());
-  if (size < 0 && errno != ENODATA) {
-    return errno == EOPNOTSUPP || !changed_meanwhile("getxattr", name);
-  }
-  const int done = size < 0 ? ::lremovexattr(path.c_str(), attribute.c_str())
-                            : ::lsetxattr(path.c_str(), attribute.c_str(), value.data(),
-                                          static_cast<std::size_t>(size), 0);
-  return done == 0 || errno == ENODATA || !changed_meanwhile("setxattr", name);
 }
 
 }  // namespace
@@ -458,32 +426,6 @@ bool KernelReplica::remove(const Handle& what, const Name& name) {
   return ::unlinkat(directory.get(), name.name.c_str(), S_ISDIR(st.st_mode) ? AT_REMOVEDIR : 0) ==
              0 ||
          !changed_meanwhile("unlink", name.name);
-}
-
-bool KernelReplica::touch_attributes(const Handle& what, const Name& name,
-                                     const repl::Record& lost) {
-  const UniqueFd directory = directory_of(name, what);
-  struct stat st{};
-  if (!directory || ::fstatat(directory.get(), name.name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) {
-    return false;
-  }
-  // First what may keep a client from setting the others.
-  if (lost.op == kml::Op::kSetattr && lost.attr->has(IZO_ATTR_FSFLAGS) &&
-      !touch_flags(directory.get(), name.name)) {
-    return false;
-  }
-  if (::fchownat(directory.get(), name.name.c_str(), st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW) !=
-      0) {
-    return !changed_meanwhile("chown", name.name);
-  }
-  if (lost.op != kml::Op::kSetattr &&
-      !touch_xattr(directory.get(), name.name, lost.xattrs.front().name)) {
-    return false;
-  }
-  // After the owner, whose change takes the set-id bits.
-  return S_ISLNK(st.st_mode) ||
-         ::fchmodat(directory.get(), name.name.c_str(), st.st_mode & 07777, 0) == 0 ||
-         !changed_meanwhile("chmod", name.name);
 }
 
 std::optional<repl::Portrait> KernelReplica::portrait(const kml::Fid& fid) {

@@ -49,8 +49,6 @@ class KernelReplica final : public repl::Replica {
   bool move(const repl::Handle& what, const repl::Name& from, const repl::Name& to) override;
   bool add_name(const repl::Handle& what, const repl::Name& from, const repl::Name& to) override;
   bool remove(const repl::Handle& what, const repl::Name& name) override;
-  bool touch_attributes(const repl::Handle& what, const repl::Name& name,
-                        const repl::Record& lost) override;
   std::optional<kml::Time> mtime(const kml::Fid& fid) override;
   void set_mtime(const kml::Fid& dir, const kml::Time& mtime) override;
   std::vector<std::string> list(const kml::Fid& dir) override;

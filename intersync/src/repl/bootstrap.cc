@@ -360,8 +360,10 @@ Tree::Decision Bootstrap::decide(const Record& record) {
       return Passed::kGone;
     }
   } else if (own_.done.conflicts(access_of(record, tree_.index()), 0, 0)) {
-    // The server decides, when it hears of ours.
-    return Passed::kConflict;
+    // The server decides, when it hears of ours; what they leave to be set nobody tells later.
+    std::optional<Record> rest = own_.attributes.apart_from_ours(record);
+    return rest ? Tree::Decision(operation_for(*std::move(rest), tree_.index()))
+                : Passed::kConflict;
   }
   std::variant<Record, Passed, First> fitted = tree_.fit(record, own_.moves);
   if (auto* first = std::get_if<First>(&fitted)) {

@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "repl/attributes.h"
 #include "repl/messages.h"
 #include "repl/tree.h"
 
@@ -33,6 +34,7 @@ class Bootstrap {
   struct Own {
     const History& done;  ///< That of which the server's names may know nothing.
     const Moves& moves;
+    const OwnAttributes& attributes;
     /// The server's objects that cannot be here: of class local, or refused by the cache, and what
     /// is in them.
     std::unordered_set<Fid>& cannot_have;

@@ -50,7 +50,9 @@ Record replaced_is_removed(const Record& rename, const Index& index) {
 Client::Client(Replica& replica, OnLosses on_losses)
     : replica_(replica),
       on_losses_(std::move(on_losses)),
-      tree_(replica, Yields::kOccupant, [this](const Record& record) { on_own(record); }) {}
+      tree_(replica, Yields::kOccupant, [this](const Record& record) { on_own(record); }) {
+  is_beginning_ = false;
+}
 
 void Client::on_own(const Record& record) {
   own_times_.insert_or_assign(own_times_.end(), record.recno, record.time);
@@ -61,6 +63,7 @@ void Client::on_own(const Record& record) {
     sent_names_.insert_or_assign(record.recno, *std::move(name));
   }
   times_.made(record, !connected_ || partial_);
+  own_attributes_.made(record, is_beginning_);
   moves_.add(record);
   moves_.claim(record);
   if (partial_) {
@@ -195,9 +198,12 @@ void Client::begin_copy(const Listed& listed, Bootstrap::Looks looks) {
     next_ = at.offset;
   }
   hold_ = listed.at.recno;
-  bootstrap_ = std::make_unique<Bootstrap>(
-      replica_, tree_, Bootstrap::Own{.done = own_, .moves = moves_, .cannot_have = cannot_have_},
-      server_.replica, listed.at, std::move(entries), looks);
+  bootstrap_ = std::make_unique<Bootstrap>(replica_, tree_,
+                                           Bootstrap::Own{.done = own_,
+                                                          .moves = moves_,
+                                                          .attributes = own_attributes_,
+                                                          .cannot_have = cannot_have_},
+                                           server_.replica, listed.at, std::move(entries), looks);
 }
 
 void Client::end_copy() {
@@ -450,6 +456,10 @@ Tree::Decision Client::decide_echo(const Record& record) {
         only_time(record, record.object, {.valid = IZO_ATTR_MTIME, .mtime = record.attr->mtime}),
         tree_.index());
   }
+  if (std::optional<Record> due = own_attributes_.due(record);
+      due && (record.object == kml::kRootFid || tree_.index().find(record.object) != nullptr)) {
+    return operation_for(*std::move(due), tree_.index());
+  }
   const auto sent = sent_names_.find(record.origin_recno);
   const std::optional<Name> came = name_made(record);
   if (sent == sent_names_.end() || !came || sent->second == *came ||
@@ -590,6 +600,7 @@ void Client::on_welcome(const Welcome& welcome) {
 
 void Client::forget_echoed(std::uint64_t recno) {
   times_.forget(recno);
+  own_attributes_.forget(recno);
   moves_.forget(recno);
   sent_names_.erase(sent_names_.begin(), sent_names_.upper_bound(recno));
 }

@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "repl/attributes.h"
 #include "repl/bootstrap.h"
 #include "repl/losses.h"
 #include "repl/messages.h"
@@ -123,6 +124,7 @@ class Client {
   Replica& replica_;
   OnLosses on_losses_;
   Losses losses_;
+  bool is_beginning_ = true;  // what an engine before this one applied is not known
   bool connected_ = false;
   bool pulling_ = false;
   bool asking_ = false;
@@ -153,7 +155,8 @@ class Client {
   History pending_history_;
   std::map<std::uint64_t, Name> sent_names_;  // of ours whose echo has not come: the name made
   Moves moves_;                               // by records of ours whose echo has not come
-  Times times_;                               // of what has not come back or was not settled yet
+  OwnAttributes own_attributes_;
+  Times times_;  // of what has not come back or was not settled yet
   std::string waiting_;
   std::string stopped_;  // why the server did not accept all of the last Push
   History own_;          // since the server's names were asked for, in a copy

@@ -42,7 +42,8 @@ void Losses::decided(const Record& record, const Tree::Decision& decision) {
   if (passed == nullptr) {
     last_.erase(record.recno);
   } else {
-    last_.insert_or_assign(record.recno, *passed);
+    // What acknowledges one that was passed may itself be passed: why it was is the first reason.
+    last_.emplace(record.recno, *passed);
   }
 }
 

@@ -25,7 +25,7 @@ using OnLosses = std::function<void(const std::vector<Loss>&)>;
 class Losses {
  public:
   void begin() { last_.clear(); }
-  /// The last decision of a record counts.
+  /// What was decided last of a record counts, and of several reasons to pass it the first.
   void decided(const Record& record, const Tree::Decision& decision);
   /// Those of records whose outcome is stored now. A body that lost is none: it is kept as a copy,
   /// which is listed.

@@ -326,28 +326,6 @@ bool ModelReplica::remove(const Handle& what, const Name& name) {
   return done;
 }
 
-bool ModelReplica::touch_attributes(const Handle& what, const Name& name, const Record& lost) {
-  before_change();
-  const Place place{.dir = ino_of(name.dir), .name = name.name};
-  if (!stands_for(place, what)) {
-    return false;
-  }
-  if (lost.op == Op::kSetattr && lost.attr->has(IZO_ATTR_FSFLAGS)) {
-    chattr(what.ino, inode(what.ino).flags);
-  } else if (lost.op != Op::kSetattr) {
-    const std::string& acl = lost.xattrs.front().name;
-    const auto found = inode(what.ino).xattrs.find(acl);
-    if (found != inode(what.ino).xattrs.end()) {
-      setxattr(what.ino, acl, std::string(found->second));
-    } else {
-      removexattr(what.ino, acl);
-    }
-  }
-  chmod(what.ino, inode(what.ino).mode & 07777);
-  chown(what.ino, inode(what.ino).uid);
-  return true;
-}
-
 std::vector<std::string> ModelReplica::list(const Fid& dir) {
   std::vector<std::string> out;
   if (const std::uint64_t ino = ino_of(dir); ino != 0) {
@@ -535,12 +513,16 @@ ModelReplica::Outcome ModelReplica::apply_removal(std::uint64_t ino, const Place
 
 ModelReplica::Outcome ModelReplica::apply_attributes(const Record& record, std::uint64_t ino) {
   Inode& object = inode(ino);
+  if (record.op != Op::kSetattr && record.attr && record.attr->has(IZO_ATTR_MODE)) {
+    object.mode = record.attr->mode;
+  }
   if (record.op == Op::kSetxattr) {
     object.xattrs[record.xattrs.front().name] = record.xattrs.front().value;
     return {};
   }
   if (record.op == Op::kRemovexattr) {
-    return {.code = object.xattrs.erase(record.xattrs.front().name) != 0
+    const std::string& name = record.xattrs.front().name;
+    return {.code = object.xattrs.erase(name) != 0 || name == kAcl
                         ? std::uint32_t{IZO_REINT_APPLIED}
                         : std::uint32_t{IZO_REINT_MISSING}};
   }

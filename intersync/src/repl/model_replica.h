@@ -69,7 +69,6 @@ class ModelReplica final : public Replica {
   bool move(const Handle& what, const Name& from, const Name& to) override;
   bool add_name(const Handle& what, const Name& from, const Name& to) override;
   bool remove(const Handle& what, const Name& name) override;
-  bool touch_attributes(const Handle& what, const Name& name, const Record& lost) override;
   std::optional<kml::Time> mtime(const Fid& fid) override;
   void set_mtime(const Fid& dir, const kml::Time& mtime) override;
   std::vector<std::string> list(const Fid& dir) override;

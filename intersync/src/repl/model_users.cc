@@ -303,7 +303,13 @@ std::string ModelReplica::manifest(bool with_directory_times) const {
       }
     }
   };
-  out << "root mtime " << (with_directory_times ? disk_.inodes.at(kRoot).mtime : 0) << "\n";
+  const Inode& root = disk_.inodes.at(kRoot);
+  out << "root mtime " << (with_directory_times ? root.mtime : 0) << " mode " << root.mode
+      << " uid " << root.uid;
+  for (const auto& [key, value] : root.xattrs) {
+    out << " " << key << "=" << value;
+  }
+  out << "\n";
   visit(visit, kRoot, "");
   return out.str();
 }

@@ -211,9 +211,6 @@ class Replica {
   virtual bool add_name(const Handle& what, const Name& from, const Name& to) = 0;
   /// Removes a name; of a directory, if that is empty.
   virtual bool remove(const Handle& what, const Name& name) = 0;
-  /// Sets owner and mode, and the ACL or the flags that a peer's record would set, to what they are
-  /// here, so that everybody learns of them.
-  virtual bool touch_attributes(const Handle& what, const Name& name, const Record& lost) = 0;
   /// An object's modification time; nullopt: it is not where it was any more.
   virtual std::optional<kml::Time> mtime(const Fid& fid) = 0;
   /// Sets a directory's modification time, recorded even if it has it.

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "repl/attributes.h"
 #include "repl/sml.h"
 #include "repl/times.h"
 
@@ -241,10 +242,10 @@ Response Server::answer_one(const Push& push) {
                    " replicas that the server does not know"};
   }
   std::variant<Taken, Response> taken = take(push, *had);
+  tree_.know_replicas();
   if (auto* answer = std::get_if<Response>(&taken)) {
     return std::move(*answer);
   }
-  tree_.know_replicas();
   copied_.clear();
   passed_.clear();
   losses_.begin();
@@ -305,6 +306,16 @@ Tree::Decision Server::acknowledged(const Record& record, Tree::Decision decisio
   // One that cannot be recorded, such as the time of an immutable file, is not tried for ever.
   if (const auto tried = passed_.find(record.recno); tried != passed_.end() && tried->second > 4) {
     return decision;
+  }
+  if (*passed == Passed::kConflict && sets_attributes(record)) {
+    // The client's are different now.
+    const std::optional<Portrait> is = replica_.portrait(record.object);
+    if (!is) {
+      // It has moved, or is only moved by what comes before in the batch.
+      return First{.action = [] { return true; }, .then = {}};
+    }
+    std::optional<Record> ours = attributes_as_they_are(record, *is);
+    return ours ? operation_for(*std::move(ours), tree_.index()) : decision;
   }
   const Fid& object = record.place ? kRootFid : record.object;
   std::optional<kml::Time> ours =
@@ -414,19 +425,12 @@ Tree::Decision Server::decide_close(const Record& record, const std::shared_ptr<
 }
 
 Tree::Decision Server::decide_attributes(const Record& record) {
-  const Object* object = tree_.index().find(record.object);
-  const bool attributes = (record.aspects & IZO_ASPECT_ATTR) != 0;
-  if (object != nullptr && attributes &&
-      written_since(record, key_of(record.object, IZO_ASPECT_ATTR))) {
-    // The client's are different now: it must hear of all of them, not of what was set last only.
-    return First{
-        .action = [this, handle = object->handle, name = object->names.front(),
-                   lost = record] { return replica_.touch_attributes(handle, name, lost); },
-        .then = Passed::kConflict};
-  }
-  if (record.op != Op::kSetattr && written_since(record, {.fid = record.object,
-                                                          .aspect = IZO_ASPECT_XATTR,
-                                                          .name = record.xattrs.front().name})) {
+  const bool is_xattr = record.op != Op::kSetattr;
+  if (sets_attributes(record)
+          ? written_since(record, key_of(record.object, IZO_ASPECT_ATTR))
+          : is_xattr && written_since(record, {.fid = record.object,
+                                               .aspect = IZO_ASPECT_XATTR,
+                                               .name = record.xattrs.front().name})) {
     return Passed::kConflict;
   }
   return operation_for(record, tree_.index());

@@ -54,7 +54,7 @@ class Server {
   /// A record about names that is passed leaves one in our log all the same, which gives the root
   /// the time that it has: so its maker, and a server that was restarted, know from the log which
   /// of the client's names the server had heard of when. One that gave an object a time leaves one
-  /// with the time that the object has.
+  /// with the time that the object has, and one about its attributes with those.
   [[nodiscard]] Tree::Decision acknowledged(const Record& record, Tree::Decision decision);
   /// Directories that a record touched on the client, but not here, where it is applied as `here`
   /// or passed (null), may have other times there: both get the newer one, before the record's

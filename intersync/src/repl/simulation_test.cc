@@ -25,6 +25,7 @@ namespace izo::repl {
 namespace {
 
 constexpr std::size_t kClients = 2;
+constexpr std::uint64_t kRoot = 2;
 
 std::string in_short(const Record& record) {
   std::string out = " [" + std::to_string(record.recno) + " " + std::string(name_of(record.op)) +
@@ -384,7 +385,8 @@ class Simulation {
       did = "commit ";
       replica.commit();
     } else if (!inodes.empty()) {
-      const std::uint64_t ino = any(inodes);
+      const bool sets_attributes = what >= 10 && what <= 12;
+      const std::uint64_t ino = sets_attributes && chance(10) ? kRoot : any(inodes);
       const ModelReplica::Place place = any(places);
       switch (what) {
         case 4:
@@ -407,7 +409,7 @@ class Simulation {
           break;
         case 10:
           did = "chmod or chattr ";
-          if (chance(70)) {
+          if (ino == kRoot || chance(70)) {
             replica.chmod(ino, static_cast<std::uint32_t>(0600 + below(64)));
           } else {
             replica.chattr(ino, chance(50) ? FS_NODUMP_FL : FS_NOATIME_FL);

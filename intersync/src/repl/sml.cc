@@ -36,28 +36,6 @@ Op birth_of(std::uint32_t mode) {
   }
 }
 
-/// Only what `valid` names: the others must be 0.
-kml::Attr part_of(const kml::Attr& attr, std::uint32_t valid) {
-  kml::Attr out;
-  out.valid = attr.valid & valid;
-  const auto take = [&](std::uint32_t field, auto member) {
-    if (out.has(field)) {
-      out.*member = attr.*member;
-    }
-  };
-  take(IZO_ATTR_MODE, &kml::Attr::mode);
-  take(IZO_ATTR_UID, &kml::Attr::uid);
-  take(IZO_ATTR_GID, &kml::Attr::gid);
-  take(IZO_ATTR_SIZE, &kml::Attr::size);
-  take(IZO_ATTR_MTIME, &kml::Attr::mtime);
-  take(IZO_ATTR_CTIME, &kml::Attr::ctime);
-  take(IZO_ATTR_ATIME, &kml::Attr::atime);
-  take(IZO_ATTR_RDEV, &kml::Attr::rdev);
-  take(IZO_ATTR_FSFLAGS, &kml::Attr::fsflags);
-  take(IZO_ATTR_PROJID, &kml::Attr::projid);
-  return out;
-}
-
 bool is_acl(std::string_view name) {
   return name == "system.posix_acl_access" || name == "system.posix_acl_default";
 }
@@ -154,6 +132,27 @@ std::vector<Record> sml_of(const Fid& fid, const Name& name, const Portrait& por
   }
   sml.add_seal();
   return sml.take();
+}
+
+kml::Attr part_of(const kml::Attr& attr, std::uint32_t valid) {
+  kml::Attr out;
+  out.valid = attr.valid & valid;
+  const auto take = [&](std::uint32_t field, auto member) {
+    if (out.has(field)) {
+      out.*member = attr.*member;
+    }
+  };
+  take(IZO_ATTR_MODE, &kml::Attr::mode);
+  take(IZO_ATTR_UID, &kml::Attr::uid);
+  take(IZO_ATTR_GID, &kml::Attr::gid);
+  take(IZO_ATTR_SIZE, &kml::Attr::size);
+  take(IZO_ATTR_MTIME, &kml::Attr::mtime);
+  take(IZO_ATTR_CTIME, &kml::Attr::ctime);
+  take(IZO_ATTR_ATIME, &kml::Attr::atime);
+  take(IZO_ATTR_RDEV, &kml::Attr::rdev);
+  take(IZO_ATTR_FSFLAGS, &kml::Attr::fsflags);
+  take(IZO_ATTR_PROJID, &kml::Attr::projid);
+  return out;
 }
 
 bool seals(const Record& record) {

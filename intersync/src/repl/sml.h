@@ -16,6 +16,9 @@ namespace izo::repl {
 std::vector<Record> sml_of(const Fid& fid, const Name& name, const Portrait& portrait,
                            const Received& at, std::uint16_t origin);
 
+/// Of those that are there only what `valid` names: the others must be 0.
+kml::Attr part_of(const kml::Attr& attr, std::uint32_t valid);
+
 /// Is it one that keeps its object from being changed? Then it is applied when all else is there.
 bool seals(const Record& record);
 /// The same without that.

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import struct
 import tempfile
 import threading
 import time
@@ -25,6 +26,8 @@ from guest.subject import FILESET, mounted
 ENVIRONMENT = ("IZO_TOOLS",)
 CASE_DEADLINE = 240
 OPTIONS = f"{FILESET},mtp=/srv"
+# cap_net_raw=ep, as setcap(8) writes it.
+CAPABILITY = struct.pack("<IIIII", 0x02000001, 1 << 13, 0, 0, 0)
 
 
 class Pair:
@@ -271,23 +274,25 @@ def test_changes_that_are_not_made(disk: str, second_disk: str) -> None:
 @intermezzo_only
 def test_attributes_that_lose(disk: str, second_disk: str) -> None:
     """Whatever of owner, mode, ACL and flags the client set, after a newer change of any of these on the
-    server both have the server's (I8)."""
-    names = ("file", "dir", "had-acl")
+    server both have the server's (I8), and the server has what it had: set-user-id and capabilities too."""
+    names = ("file", "dir", "had-acl", "program", ".")
 
     def acl(root: str, name: str) -> None:
         os.setxattr(f"{root}/{name}", "system.posix_acl_access", ACL_TWO_USERS)
 
     def make(root: str) -> None:
         os.mkdir(f"{root}/dir")
-        for name in ("file", "had-acl"):
+        for name in ("file", "had-acl", "program"):
             Path(root, name).touch()
         acl(root, "had-acl")
+        os.setxattr(f"{root}/program", "security.capability", CAPABILITY)
 
     with pair(disk, second_disk, make) as both:
         both.converge()
         both.client.stop()
         for name in names:
-            os.chmod(f"{both.server_root}/{name}", 0o711)
+            os.chmod(f"{both.server_root}/{name}", 0o4711 if name == "program" else 0o711)
+        for name in ("file", "dir", "had-acl"):
             if name == "had-acl":
                 os.removexattr(f"{both.client_root}/{name}", "system.posix_acl_access")
             else:
@@ -295,15 +300,41 @@ def test_attributes_that_lose(disk: str, second_disk: str) -> None:
             run("chattr", "+d", f"{both.client_root}/{name}")
             os.chown(f"{both.client_root}/{name}", 7, 8)
         os.setxattr(f"{both.client_root}/dir", "system.posix_acl_default", ACL_TWO_USERS)
+        os.chmod(f"{both.client_root}/program", 0o700)
+        os.chmod(both.client_root, 0o700)
+        os.chown(both.client_root, 7, 8)
         both.client.start()
         both.converge()
         for root in both.roots:
             flags = [run("lsattr", "-d", f"{root}/{name}").split()[0] for name in names]
-            equal(["d" in one for one in flags], [False] * 3, f"flags {flags}")
-            have = [f"{root}/{name}" for name in names if os.listxattr(f"{root}/{name}")]
-            equal(have, [f"{root}/had-acl"], "what has an ACL")
-            equal({(os.stat(f"{root}/{name}").st_uid, os.stat(f"{root}/{name}").st_mode & 0o777)
-                   for name in names}, {(0, 0o711)}, "owners and modes")
+            equal(["d" in one for one in flags], [False] * 5, f"flags {flags}")
+            have = {name: found for name in names if (found := os.listxattr(f"{root}/{name}"))}
+            equal(have, {"had-acl": ["system.posix_acl_access"], "program": ["security.capability"]},
+                  "extended attributes")
+            equal([(os.stat(f"{root}/{name}").st_uid, oct(os.stat(f"{root}/{name}").st_mode & 0o7777))
+                   for name in names], [(0, "0o711")] * 3 + [(0, "0o4711"), (0, "0o711")], "owners, modes")
+
+
+@intermezzo_only
+def test_attributes_of_what_nobody_may_change(disk: str, second_disk: str) -> None:
+    """A client's that lose on a file that is immutable on the server are passed and said; nothing waits, and
+    the log does not fill with tries."""
+    with pair(disk, second_disk, lambda root: Path(root, "sealed").touch()) as both:
+        both.converge()
+        both.client.stop()
+        run("chattr", "+i", f"{both.server_root}/sealed")
+        os.chmod(f"{both.client_root}/sealed", 0o604)
+        run("chattr", "+d", f"{both.client_root}/sealed")
+        Path(both.client_root, "behind").touch()
+        before = info(both.server_root).end_recno
+        both.client.start()
+        wait_until(lambda: os.path.exists(f"{both.server_root}/behind"), "what comes behind it")
+        both.server.await_word("setattr of sealed by client ")
+        equal(info(both.server_root).end_recno - before < 20, True, "records of the server's")
+        equal(oct(os.stat(f"{both.server_root}/sealed").st_mode & 0o777), "0o644", "the server's mode")
+        run("chattr", "-i", f"{both.server_root}/sealed")
+        os.chmod(f"{both.server_root}/sealed", 0o600)
+        both.converge()
 
 
 @intermezzo_only
