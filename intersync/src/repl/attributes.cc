@@ -15,6 +15,10 @@ constexpr std::uint32_t kAttributes =
     IZO_ATTR_MODE | IZO_ATTR_UID | IZO_ATTR_GID | IZO_ATTR_FSFLAGS | IZO_ATTR_PROJID;
 constexpr const char* kAccessAcl = "system.posix_acl_access";
 
+bool is_xattr(const Record& record) {
+  return record.op == Op::kSetxattr || record.op == Op::kRemovexattr;
+}
+
 /// What a record says of them, without times.
 Record only_attributes(const Record& record) {
   Record out = record;
@@ -36,9 +40,11 @@ std::uint32_t fields_of(const Record& record) {
 }  // namespace
 
 bool sets_attributes(const Record& record) {
-  return (record.op == Op::kSetattr || record.op == Op::kSetxattr ||
-          record.op == Op::kRemovexattr) &&
-         (record.aspects & IZO_ASPECT_ATTR) != 0;
+  return is_xattr(record) || sets_owner_or_mode(record);
+}
+
+bool sets_owner_or_mode(const Record& record) {
+  return (record.op == Op::kSetattr || is_xattr(record)) && (record.aspects & IZO_ASPECT_ATTR) != 0;
 }
 
 std::optional<Record> attributes_as_they_are(const Record& record, const Portrait& is) {
@@ -70,7 +76,13 @@ void OwnAttributes::made(const Record& record, bool contested) {
       object.newest[field] = record.recno;
     }
   }
-  sent_.insert_or_assign(record.recno, only_attributes(record));
+  if (is_xattr(record) && !sets_owner_or_mode(record)) {
+    object.newest_xattr[record.xattrs.front().name] = record.recno;
+  }
+  const Record only = only_attributes(record);
+  sent_.insert_or_assign(
+      record.recno,
+      Sent{.object = only.object, .op = only.op, .attr = only.attr, .xattrs = only.xattrs});
 }
 
 std::optional<Record> OwnAttributes::due(const Record& echo) {
@@ -97,7 +109,11 @@ std::optional<Record> OwnAttributes::apart_from_ours(const Record& record) const
 std::optional<Record> OwnAttributes::without(Record record, const Object& object,
                                              std::uint64_t recno) {
   if (record.op != Op::kSetattr) {
-    return record;
+    // An ACL is set all the same: a later one may be as it was, and leave the mode to this one.
+    const auto newest = object.newest_xattr.find(record.xattrs.front().name);
+    return newest == object.newest_xattr.end() || newest->second <= recno
+               ? std::optional(std::move(record))
+               : std::nullopt;
   }
   std::uint32_t fields = record.attr->valid;
   for (const auto& [field, newest] : object.newest) {

@@ -1,20 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0
-// Owner, mode, ACL and flags: one aspect of an object. Where a client's record of it lost, the
-// server gives the record what it has itself, and forwards it so: the client, to which it comes
-// back, and all others learn of that.
+// Owner, mode, ACL and flags, which are one aspect of an object, and its extended attributes. Where
+// a client's record of them lost, the server gives the record what it has itself, and forwards it
+// so: the client, to which it comes back, and all others learn of that.
 #pragma once
 
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "repl/replica.h"
 
 namespace izo::repl {
 
-/// Is a record about them?
+/// Is a record about any of them?
 bool sets_attributes(const Record& record);
+/// About the one aspect?
+bool sets_owner_or_mode(const Record& record);
 
 /// What the record would set, as the object has it instead, and its time, if it sets that; nullopt:
 /// this file system has nothing of it.
@@ -40,15 +44,23 @@ class OwnAttributes {
 
  private:
   struct Object {
-    std::uint64_t last = 0;                         ///< Our last record about it.
-    std::map<std::uint32_t, std::uint64_t> newest;  ///< IZO_ATTR_*: our last one that sets it.
+    std::uint64_t last = 0;                             ///< Our last record about it.
+    std::map<std::uint32_t, std::uint64_t> newest;      ///< IZO_ATTR_*: our last one that sets it.
+    std::map<std::string, std::uint64_t> newest_xattr;  ///< The same by name; not of ACLs.
     bool contested = false;
+  };
+  /// What was sent: of a log that is read as a whole there are many.
+  struct Sent {
+    Fid object;
+    kml::Op op;
+    std::optional<kml::Attr> attr;
+    std::vector<kml::Xattr> xattrs;
   };
   /// Without what records of ours behind that number set; nullopt: then nothing is left.
   static std::optional<Record> without(Record record, const Object& object, std::uint64_t recno);
 
   std::unordered_map<Fid, Object> objects_;
-  std::map<std::uint64_t, Record> sent_;  // by number
+  std::map<std::uint64_t, Sent> sent_;  // by number
 };
 
 }  // namespace izo::repl

@@ -426,7 +426,7 @@ Tree::Decision Server::decide_close(const Record& record, const std::shared_ptr<
 
 Tree::Decision Server::decide_attributes(const Record& record) {
   const bool is_xattr = record.op != Op::kSetattr;
-  if (sets_attributes(record)
+  if (sets_owner_or_mode(record)
           ? written_since(record, key_of(record.object, IZO_ASPECT_ATTR))
           : is_xattr && written_since(record, {.fid = record.object,
                                                .aspect = IZO_ASPECT_XATTR,
