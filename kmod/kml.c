@@ -83,10 +83,16 @@ void izo_log_fail(struct izo_log *log, const char *what, int err)
 	if (log->journal)
 		jbd2_journal_abort(log->journal, err);
 	wake_up_all(&log->grew);
-	izo_log_tell(log);
+	izo_log_tell_end(log);
 }
 
-static int izo_log_check_in(struct izo_log *log)
+/**
+ * izo_log_check_in - izo_log_check() for who has the log
+ * @log: the log
+ *
+ * Return: 0, or -EROFS.
+ */
+int izo_log_check_in(struct izo_log *log)
 {
 	if (log->journal && is_journal_aborted(log->journal))
 		izo_log_fail(log, "the cache's journal has failed",
@@ -125,7 +131,7 @@ void izo_log_overflow(struct izo_log *log, const char *why)
 	pr_warn("%s: the log of changes ends here: %s; changes go on, fileset %pd is not shared any more, see intersync(8)\n",
 		log->sb->s_id, why, log->dir);
 	wake_up_all(&log->room);
-	izo_log_tell(log);
+	izo_log_tell_end(log);
 }
 
 /* Could there be another segment? */
@@ -350,8 +356,13 @@ static int izo_put_filler(struct izo_ctx *ctx, u64 offset)
 	return err ? err : izo_log_put(ctx, offset + room - sizeof(tail), &tail, sizeof(tail));
 }
 
-/* Drop what is committed from the list of what may not be. The log is locked. */
-static void izo_update_committed(struct izo_log *log)
+/**
+ * izo_log_update_committed - drop what is committed from the list of what may not be
+ * @log: the log
+ *
+ * Context: log->lock is held.
+ */
+void izo_log_update_committed(struct izo_log *log)
 {
 	unsigned int done = 0;
 
@@ -379,7 +390,7 @@ static void izo_mark_transaction(struct izo_log *log, tid_t tid)
 	if (!log->journal)
 		return;
 	if (!last || last->tid != tid) {
-		izo_update_committed(log);
+		izo_log_update_committed(log);
 		if (WARN_ON_ONCE(log->nmarks == IZO_MARKS))
 			return;
 		last = &log->marks[log->nmarks++];
@@ -486,77 +497,10 @@ u64 izo_log_committed(struct izo_log *log)
 	u64 committed;
 
 	mutex_lock(&log->lock);
-	izo_update_committed(log);
+	izo_log_update_committed(log);
 	committed = log->committed;
 	mutex_unlock(&log->lock);
 	return committed;
-}
-
-/* Does somebody wait for records, at the file or at the channel's device? */
-static bool izo_log_is_followed(struct izo_log *log)
-{
-	/* the barrier in wq_has_sleeper() serves both; pairs with izo_upcall_attend() */
-	return wq_has_sleeper(&log->grew) || READ_ONCE(izo_sb(log->sb)->channel->attended);
-}
-
-/**
- * izo_log_tell - see to it that those who wait for records are told of new ones, or of the end
- * @log: the log
- *
- * Context: any that may not sleep.
- */
-void izo_log_tell(struct izo_log *log)
-{
-	if (izo_log_is_followed(log))
-		queue_work(system_unbound_wq, &log->tell_work);
-}
-
-/* Tell what there is to tell. Is there a transaction to wait for, @tid? */
-static bool izo_log_tell_now(struct izo_log *log, tid_t *tid)
-{
-	struct izo_log_reach reach;
-	bool more, pending;
-
-	mutex_lock(&log->lock);
-	izo_update_committed(log);
-	more = log->committed != log->told;
-	log->told = log->committed;
-	pending = log->nmarks;
-	if (pending)
-		*tid = log->marks[0].tid;
-	reach = (struct izo_log_reach){
-		.committed = log->committed,
-		.committed_recno = log->committed_recno,
-		.recno = log->recno,
-		.ended = log->state & (BIT(IZO_LOG_OVERFLOW) | BIT(IZO_LOG_FAILED)),
-	};
-	mutex_unlock(&log->lock);
-	if (more)
-		wake_up_interruptible(&log->grew);
-	izo_upcall_grew(izo_sb(log->sb), &reach);
-	return pending && izo_log_is_followed(log) && !is_journal_aborted(log->journal) &&
-	       !test_bit(IZO_LOG_STOPPED, &log->state);
-}
-
-/**
- * izo_log_await_commits - as long as somebody waits for records, wait for the journal (work item)
- * @work: in the log
- *
- * jbd2 tells of a commit in no other way. izo_log_close() cuts the waiting short. The wait is an
- * idle one: a commit interval may be long, and is no load.
- */
-void izo_log_await_commits(struct work_struct *work)
-{
-	struct izo_log *log = container_of(work, struct izo_log, tell_work);
-	tid_t tid;
-
-	while (izo_log_tell_now(log, &tid))
-		wait_event_idle(log->journal->j_wait_done_commit,
-				jbd2_transaction_committed(log->journal, tid) ||
-				is_journal_aborted(log->journal) ||
-				test_bit(IZO_LOG_STOPPED, &log->state));
-	/* a journal that has failed wakes them for good */
-	izo_log_check_in(log);
 }
 
 /**
@@ -572,7 +516,7 @@ int izo_log_commit(struct izo_log *log)
 	int err = 0;
 
 	mutex_lock(&log->lock);
-	izo_update_committed(log);
+	izo_log_update_committed(log);
 	pending = log->nmarks;
 	tid = pending ? log->marks[log->nmarks - 1].tid : 0;
 	rcvd = log->rcvd_tid;
@@ -603,7 +547,7 @@ int izo_log_trim(struct izo_log *log, u64 offset)
 	int err = 0;
 
 	mutex_lock(&log->lock);
-	izo_update_committed(log);
+	izo_log_update_committed(log);
 	if (offset > log->committed) {
 		err = -EINVAL;
 		goto out;
@@ -637,7 +581,7 @@ ssize_t izo_log_read(struct izo_log *log, void *buf, size_t len, u64 pos)
 	ssize_t ret;
 
 	mutex_lock(&log->lock);
-	izo_update_committed(log);
+	izo_log_update_committed(log);
 	seg = izo_log_seg(log, pos);
 	ret = -ENODATA;
 	if (pos < log->first)

@@ -364,6 +364,7 @@ int izo_log_make_spare(struct izo_log *log);
 
 /* kml.c */
 int izo_log_check(const struct super_block *sb);
+int izo_log_check_in(struct izo_log *log);
 void izo_log_overflow(struct izo_log *log, const char *why);
 void izo_log_await_room(const struct super_block *sb);
 int izo_log_reserve(struct izo_ctx *ctx, u32 bytes);
@@ -372,14 +373,18 @@ int izo_log_append(struct izo_ctx *ctx, struct izo_record *r);
 int izo_log_store_overflow(struct izo_ctx *ctx);
 int izo_log_store_trimmed(struct izo_ctx *ctx);
 void izo_log_fail(struct izo_log *log, const char *what, int err);
+void izo_log_update_committed(struct izo_log *log);
 u64 izo_log_committed(struct izo_log *log);
-void izo_log_tell(struct izo_log *log);
-void izo_log_await_commits(struct work_struct *work);
 int izo_log_commit(struct izo_log *log);
 int izo_log_trim(struct izo_log *log, u64 offset);
 ssize_t izo_log_read(struct izo_log *log, void *buf, size_t len, u64 pos);
 int izo_log_find_tail(struct izo_log *log);
 void izo_log_grow(struct work_struct *work);
+
+/* log_tell.c */
+void izo_log_tell(struct izo_log *log);
+void izo_log_tell_end(struct izo_log *log);
+void izo_log_await_commits(struct work_struct *work);
 
 /* kml_change.c */
 int izo_find_fids(struct izo_ctx *ctx);

@@ -616,6 +616,22 @@ def test_daemon_is_told_that_the_log_has_ended(disk: str) -> None:
 
 
 @intermezzo_only
+def test_daemon_is_told_of_the_end_amid_a_transaction(disk: str) -> None:
+    """Records that wait for a commit, which is minutes away, do not keep the end from it."""
+    make_ext4(disk)
+    with mounted(disk, RARELY) as root, Daemon(blocking=True) as daemon:
+        await_calm(root)
+        daemon.serve()
+        os.mkdir(f"{root}/pending")
+        equal(daemon.grew().recno, 1, "the newest record")
+        with woken(daemon, 1):
+            write(NO_JOURNAL, b"1")
+            os.mkdir(f"{root}/after")
+        equal(flags_of(root) & OVERFLOW, OVERFLOW, "what the log says of itself")
+        equal(daemon.events(0.5), 0, "once more")
+
+
+@intermezzo_only
 @provokes("JBD2: .*error", "Aborting journal", "EXT4-fs error", "EXT4-fs warning", "I/O error")
 def test_daemon_is_told_that_the_journal_has_failed() -> None:
     """As of an overflow."""
