@@ -272,12 +272,12 @@ void izo_body_resized(struct inode *inode, loff_t from, loff_t to)
 	spin_unlock(&inode->i_lock);
 }
 
-/* Mapped and never stored into: as if it had not been listed. */
+/* Mapped and never stored into: as if it had not been listed, unless somebody knows that it was. */
 static bool izo_is_unchanged(const struct izo_dirty *change)
 {
 	struct inode *lower = izo_lower(change->inode);
 
-	return change->mapped && !change->written && IS_I_VERSION(lower) &&
+	return change->mapped && !change->written && !change->awaited && IS_I_VERSION(lower) &&
 	       inode_query_iversion(lower) == change->version;
 }
 

@@ -677,7 +677,7 @@ static bool izo_made_in_part(struct izo_change *c)
 	return true;
 }
 
-/* For tests only: time for others between what a record says and its place in the log. */
+/* For tests only: time for others between what a record says, its place in the log, and the end. */
 static void izo_log_linger(void)
 {
 	if (izo_debug(IZO_DEBUG_LINGER))
@@ -705,10 +705,13 @@ static int izo_log_split(struct izo_ctx *ctx)
 static int izo_record(struct izo_ctx *ctx)
 {
 	struct izo_record r;
+	int err;
 
 	izo_encode(ctx, &r);
 	izo_log_linger();
-	return izo_log_append(ctx, &r);
+	err = izo_log_append(ctx, &r);
+	izo_log_linger();
+	return err;
 }
 
 /*

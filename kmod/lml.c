@@ -550,6 +550,7 @@ bool izo_lml_end_change(struct inode *inode, struct izo_dirty *change)
 		d->written = false;
 		d->truncated = false;
 		d->whole = false;
+		d->awaited = false;
 		d->nranges = 0;
 	}
 	spin_unlock(&inode->i_lock);

@@ -302,6 +302,7 @@ struct izo_log {
  * @written: it was changed by a call
  * @truncated: it was cut to nothing: write it out at its CLOSE, as ext4 does by itself
  * @whole: too many parts changed to name them
+ * @awaited: a daemon was told that it is changing, and counts on a CLOSE
  * @nranges: of @ranges, sorted and apart
  * @version: change counter of the lower inode when @mapped was set
  * @seen: as in the record of its CLOSE
@@ -323,6 +324,7 @@ struct izo_dirty {
 	bool written;
 	bool truncated;
 	bool whole;
+	bool awaited;
 	unsigned int nranges;
 	u64 version;
 	u64 seen;

@@ -32,19 +32,39 @@ static struct dentry *izo_object_find(struct file *file, const struct izo_object
 	return dentry;
 }
 
-/* Both are read in one hold: a change that ends in between would be missed. */
-static void izo_object_body(struct inode *inode, struct izo_object *o)
+/*
+ * Both are read in one hold: a change that ends in between would be missed. False: a CLOSE is being
+ * written.
+ */
+static bool izo_object_look(struct inode *inode, struct izo_object *o)
 {
-	const struct izo_dirty *d;
+	struct izo_dirty *d;
+	bool is_known;
 
 	spin_lock(&inode->i_lock);
 	d = izo_i(inode)->dirty;
-	if (d)
-		o->flags |= IZO_OBJECT_LISTED;
-	if (d && (d->open || d->closing))
+	is_known = !d || d->open || !d->closing;
+	o->flags = d ? IZO_OBJECT_LISTED : 0;
+	if (d && d->open) {
 		o->flags |= IZO_OBJECT_CHANGING;
+		d->awaited = true;
+	}
 	o->body_changes = izo_i(inode)->body_changes;
 	spin_unlock(&inode->i_lock);
+	return is_known;
+}
+
+/*
+ * A CLOSE that is being written may be in the log already or not: it is waited for. Who has read it
+ * there would wait for another one.
+ */
+static void izo_object_body(struct inode *inode, struct izo_object *o)
+{
+	if (izo_object_look(inode, o))
+		return;
+	inode_lock_shared(inode);
+	izo_object_look(inode, o);
+	inode_unlock_shared(inode);
 }
 
 static int izo_object_fill(struct izo_log *log, struct inode *inode, struct izo_object *o)

@@ -624,6 +624,37 @@ def test_a_change_has_ended_when_its_record_is_there(disk: str) -> None:
 
 
 @intermezzo_only
+def test_a_record_that_is_there_has_ended_its_change(disk: str) -> None:
+    """Who has read a CLOSE is not told to wait for another, whatever its writer has yet to do. Without a
+    journal it can be read at once."""
+    make_cache(disk, "-O", "^has_journal")
+    with mounted(disk, FILESET) as root, file_at_rest(root) as (path, look), going_wrong(LINGER):
+        for number in range(8):
+            records = info(root).end_recno
+            writer = start_child(lambda number=number: rewrite(path, bytes([number])))
+            wait_until(lambda: info(root).end_recno > records, "the record")
+            equal(ask(look).is_changing, False, "changing")
+            equal(os.waitpid(writer, 0)[1], 0, "the writer")
+
+
+@intermezzo_only
+def test_who_is_told_of_a_change_gets_a_record(disk: str) -> None:
+    """A body that was mapped by a writer and never stored to has no CLOSE, unless somebody was told meanwhile
+    that it is changing."""
+    with fileset(disk) as root, file_at_rest(root) as (path, look):
+        for asks in (False, True):
+            records = info(root).end_recno
+            with opened(path, os.O_RDWR) as fd:
+                pages = mmap.mmap(fd, PAGE)
+            if asks:
+                equal(ask(look).is_changing, True, "changing")
+            pages.close()
+            os.fsync(look)
+            wait_until(lambda: info(root).dirty == 0, "nothing is listed")
+            equal(info(root).end_recno - records, int(asks), f"records, {asks}")
+
+
+@intermezzo_only
 def test_only_daemons_may_ask(disk: str) -> None:
     """CAP_SYS_ADMIN of the machine it takes, whoever has opened the file."""
     with fileset(disk) as root, opened(root) as fd:
