@@ -253,6 +253,27 @@ TEST_F(BootstrapTest, TheEchoOfWhatWasWrittenDoesNotSupersedeTheServersBody) {
   EXPECT_EQ(there.texts(), (std::set<std::string>{"", "mine", "theirs"}));
 }
 
+/// While it waits for the end of the server's log nothing else makes it ask.
+TEST_F(BootstrapTest, WhatWaitedForTheCopyIsAskedForAtItsEnd) {
+  Client client(here);
+  const Request describe = until<Describe>(client);
+  write(ino_of_x(), "newer");
+  there.commit();
+  const Request pull = until<Pull>(client);
+  client.on(pull, server->answer(pull));
+  const Request end = until<Pull>(client);
+  client.on(describe, server->answer(describe));
+  const Request bodies = client.next().value();
+  client.on(bodies, server->answer(bodies));
+  const std::optional<Request> newer = client.next();
+  ASSERT_TRUE(newer && std::holds_alternative<Fetch>(*newer));
+  client.on(*newer, server->answer(*newer));
+  EXPECT_FALSE(client.next());
+  EXPECT_EQ(here.texts(), (std::set<std::string>{"", "newer"}));
+  client.on(end, server->answer(end));
+  settle(client);
+}
+
 TEST_F(BootstrapTest, AFileAndItsBodyAreOneStep) {
   unsigned empty = 0;
   here.before_change = [&] {

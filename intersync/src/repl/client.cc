@@ -101,20 +101,7 @@ std::optional<Request> Client::next() {
   apply_queue();
   settle();
   if (!asking_) {
-    std::optional<Request> request = fetch();
-    if (!request && received().epoch != 0) {
-      // Else what others make of it would not be in the part of their log that comes.
-      request = push();
-    }
-    copy_asks_ = false;
-    if (!request && partial_) {
-      request = copy();
-      copy_asks_ = request.has_value();
-    }
-    if (!request && differs_ && is_even()) {
-      request = List{.offset = next_};
-    }
-    if (request) {
+    if (std::optional<Request> request = ask()) {
       asking_ = true;
       return request;
     }
@@ -127,6 +114,33 @@ std::optional<Request> Client::next() {
                 .recno = queue_.empty() ? received().recno : queue_.back().recno};
   }
   return std::nullopt;
+}
+
+/// Besides Pull.
+std::optional<Request> Client::ask() {
+  copy_asks_ = false;
+  std::optional<Request> request = fetch_or_push();
+  if (!request && partial_) {
+    request = copy();
+    copy_asks_ = request.has_value();
+    if (!request) {
+      // What had to wait for the copy.
+      request = fetch_or_push();
+    }
+  }
+  if (!request && differs_ && is_even()) {
+    request = List{.offset = next_};
+  }
+  return request;
+}
+
+std::optional<Request> Client::fetch_or_push() {
+  std::optional<Request> request = fetch();
+  if (!request && received().epoch != 0) {
+    // Else what others make of it would not be in the part of their log that comes.
+    request = push();
+  }
+  return request;
 }
 
 /// Names first, then what is missing of them, one after the other; the log goes on between.

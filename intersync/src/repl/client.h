@@ -104,6 +104,8 @@ class Client {
   void make_even(const std::map<Name, Fid>& theirs, const std::set<Fid>& there);
   bool give_name(const Name& name, const Fid& fid,
                  const std::function<bool(const Name&, const Fid&)>& is_right);
+  std::optional<Request> ask();
+  std::optional<Request> fetch_or_push();
   std::optional<Request> fetch();
   std::optional<Request> push();
   /// Sets times of directories that are not as the server's log says.

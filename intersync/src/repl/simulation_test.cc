@@ -68,7 +68,7 @@ class Simulation {
           user(i);
         }
       };
-      all[i]->is_on_its_way = [this](const Fid&) { return faults_ && below(3) == 0; };
+      all[i]->is_on_its_way = [this](const Fid&) { return faults_ && users_act_ && below(3) == 0; };
       all[i]->before_change = [this, i] {
         if (talking_ && faults_ && (i == 0 || clients_die_) &&
             below(is_copied(i) ? 15 : 200) == 0) {
@@ -260,6 +260,7 @@ class Simulation {
       return news;
     } catch (const Killed& killed) {
       talking_ = false;
+      users_act_ = true;
       say(killed.server ? "server's daemon killed at work" : "client's daemon killed at work");
       if (killed.server) {
         server_ = std::make_unique<Server>(server_replica_);
@@ -278,7 +279,7 @@ class Simulation {
       return true;
     }
     link.client->try_again();
-    std::optional<Request> request = link.client->next();
+    std::optional<Request> request = asked_by(*link.client);
     if (!request) {
       return false;
     }
@@ -305,6 +306,17 @@ class Simulation {
         !std::holds_alternative<Pull>(*request) || !std::get<Pulled>(response).records.empty();
     link.client->on(*request, std::move(response));
     return news;
+  }
+
+  /// Who has nothing to ask is not looked at again before something happens.
+  std::optional<Request> asked_by(Client& client) {
+    users_act_ = chance(50);
+    std::optional<Request> request = client.next();
+    if (!request && !users_act_ && client.next()) {
+      throw Error("a client asks something only when it is looked at twice");
+    }
+    users_act_ = true;
+    return request;
   }
 
   static bool fail(Link& link) {
