@@ -21,8 +21,6 @@ constexpr std::size_t kMost = 256;
 constexpr std::size_t kQueue = 4096;
 /// The most calls of try_again() before what could not be had is asked for again.
 constexpr unsigned kPatience = 64;
-/// Of so many of our last records it is known when they were made.
-constexpr std::size_t kOwnTimes = 65536;
 
 bool may_remove_directory(const Record& record) {
   return record.op == Op::kRmdir || (record.op == Op::kRename && record.replaced);
@@ -50,15 +48,13 @@ Record replaced_is_removed(const Record& rename, const Index& index) {
 Client::Client(Replica& replica, OnLosses on_losses)
     : replica_(replica),
       on_losses_(std::move(on_losses)),
+      own_log_(replica),
       tree_(replica, Yields::kOccupant, [this](const Record& record) { on_own(record); }) {
   is_beginning_ = false;
 }
 
 void Client::on_own(const Record& record) {
-  own_times_.insert_or_assign(own_times_.end(), record.recno, record.time);
-  if (own_times_.size() > kOwnTimes) {
-    own_times_.erase(own_times_.begin());
-  }
+  own_log_.made(record);
   if (std::optional<Name> name = name_made(record)) {
     sent_names_.insert_or_assign(record.recno, *std::move(name));
   }
@@ -535,42 +531,6 @@ void Client::on_failure() {
   digest_.reset();
 }
 
-/// What the server has counts as known there: new records with its numbers would never be sent.
-void Client::check_own_log(const Welcome& welcome) {
-  const Received& accepted = welcome.accepted;
-  const std::string advice =
-      std::string(": its disk was put back to an older state, or lost power without a journal; ") +
-      kMakeAnew;
-  tree_.catch_up_all();
-  if (accepted.recno > tree_.recno()) {
-    throw Error("this replica's log ends with record " + std::to_string(tree_.recno()) +
-                ", before what the server has of it, up to record " +
-                std::to_string(accepted.recno) + advice);
-  }
-  const Replica::State state = replica_.state();
-  if (accepted.recno == 0 || accepted.offset < state.first) {
-    return;
-  }
-  // It has grown beyond that since: then records were made at other times, and few are as long as
-  // those that were there.
-  const auto known = own_times_.find(welcome.known);
-  bool is_other = accepted.offset > state.end ||
-                  (known != own_times_.end() && known->second != welcome.known_time);
-  if (!is_other && accepted.offset < state.end) {
-    try {
-      const Replica::Records got = replica_.read(accepted.offset);
-      // what is not on the medium yet is not read, and says nothing
-      is_other = !got.records.empty() && got.records.front().recno != accepted.recno + 1;
-    } catch (const NoRecord&) {
-      is_other = true;
-    }
-  }
-  if (is_other) {
-    throw Error("this replica's log has other records up to " + std::to_string(accepted.recno) +
-                " than the server has of it" + advice);
-  }
-}
-
 void Client::on_welcome(const Welcome& welcome) {
   const std::optional<Received> had = replica_.received(welcome.replica);
   if (had && had->epoch != 0 && had->epoch != welcome.epoch) {
@@ -579,7 +539,8 @@ void Client::on_welcome(const Welcome& welcome) {
             "the server's log has begun anew: this replica cannot go on from what it has; ") +
         kMakeAnew);
   }
-  check_own_log(welcome);
+  tree_.catch_up_all();
+  own_log_.check(welcome, tree_.recno());
   Received at = had.value_or(Received{});
   partial_ = at.partial || at.epoch == 0;
   if (at.epoch == 0 && has_others_objects()) {

@@ -19,6 +19,7 @@
 #include "repl/bootstrap.h"
 #include "repl/losses.h"
 #include "repl/messages.h"
+#include "repl/own_log.h"
 #include "repl/times.h"
 #include "repl/translate.h"
 #include "repl/tree.h"
@@ -116,9 +117,6 @@ class Client {
   void accept(const Received& accepted);
   /// The server's log up to where it is applied here has our records up to `recno`.
   void forget_echoed(std::uint64_t recno);
-  /// Throws Error if our log is not the one that the server has records of: the disk was put back
-  /// to an older state.
-  void check_own_log(const Welcome& welcome);
   void on_welcome(const Welcome& welcome);
   void on_pulled(const Pulled& pulled);
   void on_fetched(const Fetch& fetch, const Fetched& fetched);
@@ -152,8 +150,8 @@ class Client {
   std::uint64_t next_ = 0;    // offset in the server's log
   std::deque<Record> queue_;  // the server's records, translated, not applied yet
   std::map<std::uint64_t, std::shared_ptr<Body>> bodies_;  // by the server's record number
-  std::map<std::uint64_t, std::uint64_t> own_times_;  // by number: when our last records were made
-  std::deque<Record> pending_;                        // ours, not accepted yet
+  OwnLog own_log_;
+  std::deque<Record> pending_;  // ours, not accepted yet
   History pending_history_;
   std::map<std::uint64_t, Name> sent_names_;  // of ours whose echo has not come: the name made
   Moves moves_;                               // by records of ours whose echo has not come

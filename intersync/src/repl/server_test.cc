@@ -268,22 +268,23 @@ std::string objection(Client& client, Pair& pair) {
   return "";
 }
 
+void create(ModelReplica& replica, const std::string& name) {
+  replica.make(kml::Op::kCreate, {.dir = kRootIno, .name = name}, 0600);
+  replica.commit();
+}
+
 /// Its log goes on from an older state of its disk than the server has records of. Nothing of it is
 /// sent, or taken for sent, and nothing of the server's is applied; with its own disk it goes on.
 TEST(Client, DoesNotGoOnFromAnOlderStateOfItsDisk) {
   Pair pair;
-  const auto make = [](ModelReplica& replica, const std::string& name) {
-    replica.make(kml::Op::kCreate, {.dir = kRootIno, .name = name}, 0600);
-    replica.commit();
-  };
-  make(pair.here, "a");
+  create(pair.here, "a");
   {
     Client client(pair.here);
     pair.settle(client);
   }
   const ModelReplica::Disk image = pair.here.disk();
-  make(pair.here, "b");
-  make(pair.here, "c");
+  create(pair.here, "b");
+  create(pair.here, "c");
   {
     Client client(pair.here);
     pair.settle(client);
@@ -291,9 +292,9 @@ TEST(Client, DoesNotGoOnFromAnOlderStateOfItsDisk) {
   const ModelReplica::Disk newest = pair.here.disk();
   const std::uint64_t end = newest.log.back().recno;
   pair.here.put_back(image);
-  make(pair.here, "own");
+  create(pair.here, "own");
   const std::uint64_t older = pair.here.disk().log.back().recno;
-  make(pair.there, "d");
+  create(pair.there, "d");
   const std::string there = pair.there.manifest(true);
   const std::string here = pair.here.manifest(true);
   Client client(pair.here);
@@ -310,7 +311,7 @@ TEST(Client, DoesNotGoOnFromAnOlderStateOfItsDisk) {
   EXPECT_EQ(pair.here.disk().log.back().recno, older);
   // Beyond what the server has, with records as long as those were: they were made at other times.
   for (const std::string name : {"own 2", "own 3"}) {
-    make(pair.here, name);
+    create(pair.here, name);
     const bool is_beyond = pair.here.disk().log.back().recno >= end;
     EXPECT_NE(
         objection(client, pair)
@@ -327,6 +328,37 @@ TEST(Client, DoesNotGoOnFromAnOlderStateOfItsDisk) {
   EXPECT_EQ(objection(again, pair), "");
   pair.settle(again);
   EXPECT_EQ(pair.here.manifest(true), pair.there.manifest(true));
+}
+
+/// The same when it was used for so long without the server that the log must be read for it.
+TEST(Client, KnowsAnOlderStateOfItsDiskByAnyOfItsRecords) {
+  Pair pair;
+  create(pair.here, "a");
+  const ModelReplica::Disk image = pair.here.disk();
+  create(pair.here, "b");
+  {
+    Client client(pair.here);
+    pair.settle(client);
+  }
+  const std::uint64_t end = pair.here.disk().log.back().recno;
+  const auto work_offline = [&pair] {
+    for (unsigned i = 0; i < 5000; i++) {
+      create(pair.here, "own " + std::to_string(i));
+    }
+  };
+  const ModelReplica::Disk newest = pair.here.disk();
+  pair.here.put_back(image);
+  create(pair.here, "c");  // as long as the one that was there
+  work_offline();
+  Client client(pair.here);
+  EXPECT_TRUE(
+      objection(client, pair)
+          .starts_with("this replica's log has other records up to " + std::to_string(end)));
+
+  pair.here.put_back(newest);
+  work_offline();
+  Client again(pair.here);
+  EXPECT_EQ(objection(again, pair), "");
 }
 
 /// The same when it has grown beyond what the server has before the server is met.
