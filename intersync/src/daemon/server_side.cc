@@ -224,10 +224,8 @@ void ServerSide::answer(Exchange& exchange, const Request& request) {
   }
   if (const auto* pushed = std::get_if<repl::Pushed>(&response)) {
     uploads_.forget(std::get<repl::Push>(request).replica, pushed->accepted.recno);
-    if (pushed->stopped != failed_ && !pushed->stopped.empty()) {
-      log::info("records of ", exchange.request().address, " wait: ", pushed->stopped);
-    }
-    failed_ = pushed->stopped;
+    failed_.clear();
+    say_what_waits(std::get<repl::Push>(request).replica, pushed->stopped);
     log::debug(log::kReint, "records of ", exchange.request().address, " are applied up to ",
                pushed->accepted.recno,
                pushed->stopped.empty() ? std::string() : ", not further: " + pushed->stopped);
@@ -239,6 +237,15 @@ void ServerSide::answer(Exchange& exchange, const Request& request) {
   }
   // What was applied is in our log.
   log_grew();
+}
+
+void ServerSide::say_what_waits(const kml::Uuid& client, const std::string& why) {
+  if (why.empty()) {
+    stopped_.erase(client);
+  } else if (std::string& said = stopped_[client]; said != why) {
+    said = why;
+    log::info("records of client ", kml::to_string(client), " wait: ", why);
+  }
 }
 
 bool ServerSide::is_news(const Pull& pull, const Response& response) {

@@ -63,6 +63,8 @@ class ServerSide {
   /// The same, and the client is told.
   void fail(http::Exchange& exchange, const std::exception& error);
   repl::Response decide(const repl::Request& request);
+  /// A client's records are not applied now, or empty: they are. Said when it changes.
+  void say_what_waits(const kml::Uuid& client, const std::string& why);
   /// Every ten seconds: what is kept for clients that may come back, and do not.
   void forget_old();
   void send(http::Exchange& exchange, const repl::Response& response);
@@ -74,9 +76,10 @@ class ServerSide {
   std::function<void()> followed_;
   Uploads uploads_;
   Sendings sendings_;
-  std::string failed_;                    // the last failure that was said, until a Push succeeds
-  std::string pushes_;                    // who sent the last Push
-  std::unique_ptr<repl::Server> engine_;  // null: its next use reads the tree anew
+  std::string failed_;  // the last failure that was said, until a Push succeeds
+  std::string pushes_;  // who sent the last Push
+  std::map<kml::Uuid, std::string> stopped_;  // by client: why its records wait
+  std::unique_ptr<repl::Server> engine_;      // null: its next use reads the tree anew
   MainLoop::Handle again_;
   std::list<Waiting> waiting_;
   /// The end of our log at which a client was last told the digest: once for each, as it cannot
