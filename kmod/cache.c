@@ -113,12 +113,11 @@ static struct dentry *izo_find_xfs(const struct vfsmount *mnt, u64 ino, u32 gene
 						      FILEID_INO64_GEN);
 }
 
-#define IZO_REMEDY(checker) "check the device, unmount, run " checker " on it, mount again"
-
 /* noauto_da_alloc: ext4 must not write data out within a handle of ours; we do it before. */
 #define IZO_EXT4_CACHE \
 	.driver = "ext4", .needs_device = true, .check = izo_check_ext4, .ops = &izo_ext4_ops, \
-	.option = "noauto_da_alloc", .find = izo_find_ext4, .remedy = IZO_REMEDY("e2fsck")
+	.option = "noauto_da_alloc", .find = izo_find_ext4, \
+	.remedy = "check the device, unmount, run e2fsck on it, mount again"
 
 static const struct izo_cache_type izo_cache_types[] = {
 	{ .name = "ext4", IZO_EXT4_CACHE },
@@ -126,7 +125,9 @@ static const struct izo_cache_type izo_cache_types[] = {
 	{
 		.name = "xfs", .driver = "xfs", .needs_device = true, .ops = &izo_generic_ops,
 		.xattr_prefix = XATTR_TRUSTED_PREFIX "SGI_ACL_", .check = izo_check_xfs,
-		.find = izo_find_xfs, .remedy = IZO_REMEDY("xfs_repair"),
+		.find = izo_find_xfs,
+		/* xfs_repair refuses a log that was not replayed */
+		.remedy = "check the device, unmount, mount it as xfs and unmount it, run xfs_repair on it, mount again",
 	},
 	/* FS_NOCOW_FL: a record is written in place and needs no room that may not be there */
 	{
@@ -135,7 +136,7 @@ static const struct izo_cache_type izo_cache_types[] = {
 		.xattr_prefix = XATTR_BTRFS_PREFIX, .log_flags = FS_NOCOW_FL,
 		.check = izo_btrfs_check, .find = izo_btrfs_find,
 		.is_foreign = izo_btrfs_is_foreign, .outlive = izo_btrfs_outlive,
-		.remedy = IZO_REMEDY("btrfs check"),
+		.remedy = "check the device, unmount, run btrfs check on it (it tells, and repairs nothing), mount again",
 	},
 	{
 		.name = "tmpfs", .driver = "tmpfs", .ops = &izo_generic_ops,

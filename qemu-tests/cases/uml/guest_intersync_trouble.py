@@ -26,8 +26,10 @@ CASE_DEADLINE = 240
 OPTIONS = f"{FILESET},mtp=/srv"
 IN_USE = "wait: a file is being changed here", "waiting: a file is being changed here"
 FAULT = "the log met an error"
-REPAIR = "unmount it, run e2fsck, and mount it again"
+REPAIR = "check the disk as the kernel's log says, and mount it again"
 ENDED = "the log has overflowed"
+# Of the client's channel, the second.
+NO_JOURNAL = "/proc/sys/intermezzo/intermezzo1/no_journal"
 
 
 def lines_with(daemon: Intersync, word: str, since: int = 0) -> list[str]:
@@ -241,6 +243,22 @@ def test_journal_of_the_client_fails(disk: str) -> None:
 def test_journal_of_the_server_fails(disk: str) -> None:
     """Its daemon says so once and stays; the client goes on; repaired and mounted both become equal."""
     journal_fails(disk, is_servers=True)
+
+
+@intermezzo_only
+def test_idle_client_says_that_its_log_has_ended(disk: str, second_disk: str) -> None:
+    """At once, though it has all of the server's log and waits for more of it, which may take a minute."""
+    make_ext4(disk)
+    make_ext4(second_disk)
+    with mounted(second_disk, OPTIONS) as root, mounted(disk, OPTIONS) as other, started(root, other) as both:
+        Path(other, "f").write_bytes(b"f" * 1000)
+        both.converge()
+        Path(NO_JOURNAL).write_text("1", encoding="ascii")
+        os.mkdir(f"{other}/after")
+        both.client.await_word(ENDED, 10)
+        stay_calm(both.client, both.server)
+        said_once(both.client, ENDED, f"{other}/.intermezzo/rootset/kml: {ENDED}", "mkizofs")
+        both.stop()
 
 
 def log_ends(disk: str, second_disk: str, is_servers: bool) -> None:
