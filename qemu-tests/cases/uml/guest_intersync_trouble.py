@@ -253,6 +253,8 @@ def test_idle_client_says_that_its_log_has_ended(disk: str, second_disk: str) ->
     with mounted(second_disk, OPTIONS) as root, mounted(disk, OPTIONS) as other, started(root, other) as both:
         Path(other, "f").write_bytes(b"f" * 1000)
         both.converge()
+        # what came last has been asked for
+        stay_calm(both.client, both.server)
         Path(NO_JOURNAL).write_text("1", encoding="ascii")
         os.mkdir(f"{other}/after")
         both.client.await_word(ENDED, 10)
