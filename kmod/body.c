@@ -278,7 +278,7 @@ static bool izo_is_unchanged(const struct izo_dirty *change)
 	struct inode *lower = izo_lower(change->inode);
 
 	return change->mapped && !change->written && !change->awaited && IS_I_VERSION(lower) &&
-	       inode_query_iversion(lower) == change->version;
+	       !cache->misses_stores && inode_query_iversion(lower) == change->version;
 }
 
 static int izo_record_close(struct inode *inode, struct izo_dirty *change, struct dentry *hint)

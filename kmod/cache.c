@@ -139,7 +139,8 @@ static const struct izo_cache_type izo_cache_types[] = {
 		.remedy = "check the device, unmount, run btrfs check on it (it tells, and repairs nothing), mount again",
 	},
 	{
-		.name = "tmpfs", .driver = "tmpfs", .ops = &izo_generic_ops,
+		/* nothing is written back: a page that was read is stored into without a fault */
+		.name = "tmpfs", .driver = "tmpfs", .ops = &izo_generic_ops, .misses_stores = true,
 		.remedy = "unmount, mount a new one",
 	},
 };

@@ -24,6 +24,7 @@ struct jbd2_journal_handle;
  * @driver: the file system type that mounts it
  * @needs_device: for intermezzo (true) or vintermezzo (false)
  * @has_own_number: its superblock's device number is not the device's
+ * @misses_stores: its change counter does not see every store through a mapping
  * @ops: how the log is written to it
  * @option: that it is always mounted with, or NULL
  * @part_option: what options begin with that choose a part of the device, or NULL
@@ -44,6 +45,7 @@ struct izo_cache_type {
 	const char *driver;
 	bool needs_device;
 	bool has_own_number;
+	bool misses_stores;
 	const struct izo_cache_ops *ops;
 	const char *option;
 	const char *part_option;

@@ -640,7 +640,7 @@ def test_a_record_that_is_there_has_ended_its_change(disk: str) -> None:
 @intermezzo_only
 def test_who_is_told_of_a_change_gets_a_record(disk: str) -> None:
     """A body that was mapped by a writer and never stored to has no CLOSE, unless somebody was told meanwhile
-    that it is changing."""
+    that it is changing. On a tmpfs nothing tells whether it was, so it has one."""
     with fileset(disk) as root, file_at_rest(root) as (path, look):
         for asks in (False, True):
             records = info(root).end_recno
@@ -651,7 +651,19 @@ def test_who_is_told_of_a_change_gets_a_record(disk: str) -> None:
             pages.close()
             os.fsync(look)
             wait_until(lambda: info(root).dirty == 0, "nothing is listed")
-            equal(info(root).end_recno - records, int(asks), f"records, {asks}")
+            equal(info(root).end_recno - records, int(asks or IN_MEMORY), f"records, {asks}")
+
+
+@intermezzo_only
+def test_stores_into_pages_that_were_read_are_told_of(disk: str) -> None:
+    """On a tmpfs such a page is stored into without a fault, and the change counter stays."""
+    with fileset(disk) as root, file_at_rest(root) as (path, _):
+        records = info(root).end_recno
+        with opened(path, os.O_RDWR) as fd, mmap.mmap(fd, PAGE) as pages:
+            equal(pages[5], 0, "read first")
+            pages[5] = 0x41
+        wait_until(lambda: info(root).end_recno == records + 1, "the CLOSE")
+        equal(Path(path).read_bytes()[:6], bytes(5) + b"A", "the body")
 
 
 @intermezzo_only
