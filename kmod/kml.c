@@ -507,11 +507,14 @@ u64 izo_log_committed(struct izo_log *log)
  * izo_log_commit - bring all records and positions onto the medium
  * @log: the log
  *
+ * And what is listed as being changed: who was told of a change counts on its CLOSE, which the next
+ * mount writes then.
+ *
  * Return: 0 or a negative errno.
  */
 int izo_log_commit(struct izo_log *log)
 {
-	tid_t tid, rcvd;
+	tid_t tid, rcvd, listed;
 	bool pending;
 	int err = 0;
 
@@ -523,11 +526,16 @@ int izo_log_commit(struct izo_log *log)
 	mutex_unlock(&log->lock);
 	if (!log->journal)
 		return 0;
+	mutex_lock(&log->lml_lock);
+	listed = log->lml_tid;
+	mutex_unlock(&log->lml_lock);
 	if (pending)
 		err = jbd2_complete_transaction(log->journal, tid);
 	/* a client records nothing of what it applies */
 	if (!err)
 		err = jbd2_complete_transaction(log->journal, rcvd);
+	if (!err)
+		err = jbd2_complete_transaction(log->journal, listed);
 	/* that of a transaction which failed some time ago says nothing */
 	return !err && is_journal_aborted(log->journal) ? -EIO : err;
 }

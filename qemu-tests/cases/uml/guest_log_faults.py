@@ -18,7 +18,7 @@ from typing import Callable, Iterator
 
 from guest import clone
 from guest.changes import change_a_bit_of_everything, fill_up, make_everything, read, shrink, write
-from guest.device import LARGEST, Daemon, await_calm, decode
+from guest.device import LARGEST, Daemon, await_calm, decode, sync_log
 from guest.disks import check_ext, copy_as_after_a_crash, debugfs_write, fill, make_ext4, run
 from guest.expect import (equal, expect_errno, intermezzo_only, process_state, provokes, start_child,
                           wait_until)
@@ -545,6 +545,29 @@ def test_listed_body_that_cannot_be_read_at_recovery(disk: str, second_disk: str
         equal([r.object for r in found.records() if r.flags & RECOVERED], listed[::-1], "recovered")
         equal(found.listed, [], "still listed")
         check(baseline, found, root)
+
+
+@intermezzo_only
+def test_what_is_being_changed_is_listed_once_the_log_is_synced(disk: str, second_disk: str) -> None:
+    """A daemon that sees a body changing counts on its CLOSE, also after a crash: the medium has the file
+    listed as soon as the log has been synced, though no record was on its way there."""
+    make_ext4(disk, "-b", "4096")
+    with mounted(disk, RARELY) as root:
+        for name, data in (("empty", b""), ("full", b"f" * 5000)):
+            write(f"{root}/{name}", data)
+        await_calm(root)
+        os.sync()
+        wait_until(lambda: not Log.of_mount(root).listed, "nothing is listed")
+        changed = [fid_of(os.fsencode(f"{root}/{name}"), 1) for name in ("empty", "full")]
+        with (open(f"{root}/empty", "r+b", buffering=0) as one,
+              open(f"{root}/full", "r+b", buffering=0) as other):
+            for stream in (one, other):
+                stream.write(b"more")
+            sync_log(root)
+            copy_as_after_a_crash(disk, second_disk)
+    with mounted(second_disk, FILESET) as root:
+        found = Log.of_mount(root)
+        equal(sorted(r.object for r in found.records() if r.flags & RECOVERED), sorted(changed), "recovered")
 
 
 @intermezzo_only
