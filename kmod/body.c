@@ -275,6 +275,7 @@ void izo_body_resized(struct inode *inode, loff_t from, loff_t to)
 /* Mapped and never stored into: as if it had not been listed, unless somebody knows that it was. */
 static bool izo_is_unchanged(const struct izo_dirty *change)
 {
+	const struct izo_cache_type *cache = izo_sb(change->inode->i_sb)->config.cache;
 	struct inode *lower = izo_lower(change->inode);
 
 	return change->mapped && !change->written && !change->awaited && IS_I_VERSION(lower) &&
@@ -293,11 +294,25 @@ static int izo_record_close(struct inode *inode, struct izo_dirty *change, struc
 	ctx.change.hint = hint;
 	if (change->mapped)
 		change->whole = true;
-	/* noauto_da_alloc keeps ext4 from doing it in a handle of ours */
-	if (change->truncated)
-		filemap_flush(izo_lower(inode)->i_mapping);
 	err = izo_log_begin(&ctx);
 	return err ? err : izo_log_end(&ctx, 0);
+}
+
+/*
+ * noauto_da_alloc keeps ext4 from writing out what was cut to nothing in a handle of ours. Before
+ * the change ends, as whoever looks at the file then waits for its CLOSE. The inode is locked.
+ */
+static void izo_flush_truncated(struct inode *inode)
+{
+	struct izo_dirty *d;
+	bool truncated;
+
+	spin_lock(&inode->i_lock);
+	d = izo_i(inode)->dirty;
+	truncated = d && d->open && d->truncated;
+	spin_unlock(&inode->i_lock);
+	if (truncated && !izo_is_being_written(inode))
+		filemap_flush(izo_lower(inode)->i_mapping);
 }
 
 /* The inode is locked; freezing of the cache is held off. */
@@ -306,6 +321,7 @@ static void izo_close_locked(struct inode *inode, struct dentry *hint)
 	struct izo_dirty change;
 	int err = 0;
 
+	izo_flush_truncated(inode);
 	if (!izo_lml_end_change(inode, &change))
 		return;
 	if (inode->i_nlink && !izo_is_unchanged(&change))

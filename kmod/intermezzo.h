@@ -102,7 +102,7 @@ void izo_psdev_exit(void);
 /* A record cannot be written; with the other one neither can it be said that it is missing. */
 #define IZO_DEBUG_REFUSE	2
 #define IZO_DEBUG_REFUSE_END	4
-/* A record that is made waits before it gets its place in the log. */
+/* A record that is made waits before it gets its place in the log, and its maker behind that. */
 #define IZO_DEBUG_LINGER	8
 bool izo_debug(int what);
 int izo_sysctl_init(void);

@@ -582,6 +582,9 @@ void izo_lml_change_ended(struct inode *inode, const struct izo_dirty *change, b
 	}
 	spin_unlock(&inode->i_lock);
 	mutex_unlock(&log->lml_lock);
+	/* pairs with izo_object_body() */
+	smp_mb();
+	wake_up_var(inode);
 }
 
 /**

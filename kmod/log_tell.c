@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Who waits for records, at the log's file or at the channel's device, is told of new ones, of
- * those that have reached the medium, and of the log's end.
+ * Who waits for records, at the log's file or at the channel's device, is told of new ones and of
+ * those that have reached the medium; at the device also of an overflow.
  */
 
 #include <linux/wait.h>

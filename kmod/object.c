@@ -6,6 +6,7 @@
 
 #include <linux/namei.h>
 #include <linux/uaccess.h>
+#include <linux/wait_bit.h>
 #include "intermezzo.h"
 #include "log.h"
 
@@ -58,13 +59,10 @@ static bool izo_object_look(struct inode *inode, struct izo_object *o)
  * A CLOSE that is being written may be in the log already or not: it is waited for. Who has read it
  * there would wait for another one.
  */
-static void izo_object_body(struct inode *inode, struct izo_object *o)
+static int izo_object_body(struct inode *inode, struct izo_object *o)
 {
-	if (izo_object_look(inode, o))
-		return;
-	inode_lock_shared(inode);
-	izo_object_look(inode, o);
-	inode_unlock_shared(inode);
+	/* pairs with izo_lml_change_ended() */
+	return wait_var_event_killable(inode, izo_object_look(inode, o));
 }
 
 static int izo_object_fill(struct izo_log *log, struct inode *inode, struct izo_object *o)
@@ -90,8 +88,7 @@ static int izo_object_fill(struct izo_log *log, struct inode *inode, struct izo_
 	o->replica = le16_to_cpu(fid.replica);
 	o->fid_ino = le64_to_cpu(fid.ino);
 	o->fid_generation = le32_to_cpu(fid.generation);
-	izo_object_body(inode, o);
-	return 0;
+	return izo_object_body(inode, o);
 }
 
 /**
@@ -102,7 +99,8 @@ static int izo_object_fill(struct izo_log *log, struct inode *inode, struct izo_
  * Return: 0; -EPERM without CAP_SYS_ADMIN; -ENODATA without a log; -EINVAL for another version or
  * fields that must be 0; -ENOENT for a name that is not there, is the kernel's own, and for an
  * object that has lost its last; -ENOTDIR, -ENAMETOOLONG, -EACCES for what cannot be a name there;
- * another negative errno.
+ * -ERESTARTSYS if the caller is killed while it waits for a CLOSE that is being written; another
+ * negative errno.
  */
 long izo_object_ioctl(struct file *file, struct izo_object __user *user)
 {
