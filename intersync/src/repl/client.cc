@@ -72,6 +72,12 @@ void Client::on_own(const Record& record) {
 }
 
 void Client::accept(const Received& accepted) {
+  if (accepted.recno < accepted_.recno) {
+    // What it lost is not pending any more, but is in our log, which is read anew after an error.
+    throw Error("the server has this replica's records only up to " +
+                std::to_string(accepted.recno) + ", it had them up to " +
+                std::to_string(accepted_.recno));
+  }
   accepted_ = accepted;
   while (!pending_.empty() && pending_.front().recno <= accepted.recno) {
     pending_.pop_front();

@@ -27,6 +27,9 @@ std::optional<std::uint64_t> OwnLog::time_of(std::uint64_t recno) {
   if (const auto found = times_.find(recno); found != times_.end()) {
     return found->second;
   }
+  if (found_ && found_->first == recno) {
+    return found_->second;
+  }
   // Only after many records without the server.
   const Replica::State state = replica_.state();
   for (std::uint64_t offset = state.first; offset < state.end;) {
@@ -34,7 +37,11 @@ std::optional<std::uint64_t> OwnLog::time_of(std::uint64_t recno) {
     const auto found = std::find_if(got.records.begin(), got.records.end(),
                                     [=](const Record& one) { return one.recno >= recno; });
     if (found != got.records.end()) {
-      return found->recno == recno ? std::optional(found->time) : std::nullopt;
+      if (found->recno != recno) {
+        return std::nullopt;
+      }
+      found_ = {recno, found->time};
+      return found->time;
     }
     if (got.records.empty()) {
       break;

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <utility>
 
 #include "repl/messages.h"
 #include "repl/replica.h"
@@ -29,6 +30,8 @@ class OwnLog {
 
   Replica& replica_;
   std::map<std::uint64_t, std::uint64_t> times_;  // by number: when our last records were made
+  std::optional<std::pair<std::uint64_t, std::uint64_t>>
+      found_;  // the last one that was looked for
 };
 
 }  // namespace izo::repl

@@ -331,6 +331,29 @@ TEST(Client, DoesNotGoOnFromAnOlderStateOfItsDisk) {
 }
 
 /// The same when it was used for so long without the server that the log must be read for it.
+/// It reads its log again, by which it knows what the server lacks.
+TEST(Client, FailsIfTheServerHasLessThanItHad) {
+  Pair pair;
+  Client client(pair.here);
+  create(pair.here, "a");
+  pair.settle(client);
+  const ModelReplica::Disk earlier = pair.there.disk();
+  create(pair.here, "b");
+  pair.settle(client);
+  // Its cache has no journal, and its power was cut.
+  pair.there.put_back(earlier);
+  Server server(pair.there);
+  client.on_failure();
+  const std::optional<Request> hello = client.next();
+  EXPECT_THROW(client.on(*hello, server.answer(*hello)), Error);
+  Client anew(pair.here);
+  const std::optional<Request> once_more = anew.next();
+  anew.on(*once_more, server.answer(*once_more));
+  const std::optional<Request> push = anew.next();
+  ASSERT_TRUE(push && std::holds_alternative<Push>(*push));
+  EXPECT_EQ(std::get<Push>(*push).records.front().recno, 2U);
+}
+
 TEST(Client, KnowsAnOlderStateOfItsDiskByAnyOfItsRecords) {
   Pair pair;
   create(pair.here, "a");
@@ -343,8 +366,9 @@ TEST(Client, KnowsAnOlderStateOfItsDiskByAnyOfItsRecords) {
   const std::uint64_t end = pair.here.disk().log.back().recno;
   const auto work_offline = [&pair] {
     for (unsigned i = 0; i < 5000; i++) {
-      create(pair.here, "own " + std::to_string(i));
+      pair.here.make(kml::Op::kCreate, {.dir = kRootIno, .name = "own " + std::to_string(i)}, 0600);
     }
+    pair.here.commit();
   };
   const ModelReplica::Disk newest = pair.here.disk();
   pair.here.put_back(image);
