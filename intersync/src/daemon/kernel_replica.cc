@@ -182,8 +182,8 @@ repl::Replica::State KernelReplica::state() {
   const kernel::LogInfo info = log_.info();
   if (info.failed) {
     throw Error(path_of("kml") +
-                ": the log met an error, and the file system is read-only: check the disk as the "
-                "kernel's log says, and mount it again");
+                ": the log met an error, and the file system is read-only: the kernel's log says "
+                "what to do");
   }
   if (info.overflow) {
     throw Error(

@@ -26,7 +26,7 @@ CASE_DEADLINE = 240
 OPTIONS = f"{FILESET},mtp=/srv"
 IN_USE = "wait: a file is being changed here", "waiting: a file is being changed here"
 FAULT = "the log met an error"
-REPAIR = "check the disk as the kernel's log says, and mount it again"
+REPAIR = "the kernel's log says what to do"
 ENDED = "the log has overflowed"
 # Of the client's channel, the second.
 NO_JOURNAL = "/proc/sys/intermezzo/intermezzo1/no_journal"
