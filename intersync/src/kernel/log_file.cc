@@ -55,11 +55,15 @@ DecodedLogInfo decode_log_info(kml::Bytes bytes) {
   return out;
 }
 
+bool LogFile::is_one(int fd) {
+  izo_kml_info raw{};
+  return ::ioctl(fd, IZO_IOC_KML_INFO, &raw) == 0;
+}
+
 LogFile::LogFile(const Fileset& fileset)
     : path_(fileset.log_path()), fd_(::open(path_.c_str(), O_RDONLY | O_CLOEXEC)) {
-  izo_kml_info raw{};
   // Of a log that is not open the file may be there, as one that cannot be asked.
-  if (!fd_ || ::ioctl(fd_.get(), IZO_IOC_KML_INFO, &raw) != 0) {
+  if (!fd_ || !is_one(fd_.get())) {
     if (errno == ENOENT || errno == ENOTTY || errno == EACCES || errno == EPERM) {
       throw Error(fileset.why_no_log(::geteuid() == 0));
     }
@@ -76,7 +80,7 @@ kml::Header LogFile::header() const {
     return std::move(*header);
   }
   const auto* fault = std::get_if<Corrupt>(&decoded);
-  throw Error(path_ + ": " + (fault != nullptr ? fault->what : "no header"));
+  throw Error(path_ + ": offset 0: " + (fault != nullptr ? fault->what : "no header"));
 }
 
 LogInfo LogFile::info() const {

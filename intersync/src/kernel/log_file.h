@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <utility>
 #include <variant>
 
 #include "base/unique_fd.h"
@@ -47,6 +48,11 @@ class LogFile {
   /// Of a mounted fileset. Throws Error, which says what to do, if its log is not open or the
   /// caller has not CAP_SYS_ADMIN; else SysError.
   explicit LogFile(const Fileset& fileset);
+  /// The open file `fd`, of which is_one(). `path`: what messages call it.
+  LogFile(std::string path, UniqueFd fd) : path_(std::move(path)), fd_(std::move(fd)) {}
+
+  /// Is that the open file of a mounted fileset's log? Else errno says why not.
+  static bool is_one(int fd);
 
   /// Throw SysError, or Error for what no log has.
   [[nodiscard]] kml::Header header() const;

@@ -3,6 +3,7 @@
 
 #include <linux/intermezzo.h>
 
+#include <algorithm>
 #include <charconv>
 #include <utility>
 
@@ -97,6 +98,21 @@ std::vector<Mount> parse_mounts(std::string_view table) {
   for (const std::string_view line : split(table, '\n')) {
     if (std::optional<Mount> mount = parse_mount(line)) {
       out.push_back(*std::move(mount));
+    }
+  }
+  return out;
+}
+
+std::vector<Mount> mounted_filesets(std::string_view table) {
+  std::vector<Mount> out;
+  for (Mount& mount : parse_mounts(table)) {
+    mount.type = mount.type == "InterMezzo" ? "intermezzo" : mount.type;
+    const bool is_ours = mount.type == "intermezzo" || mount.type == "vintermezzo";
+    const bool is_there = std::ranges::any_of(out, [&](const Mount& one) {
+      return one.dev_major == mount.dev_major && one.dev_minor == mount.dev_minor;
+    });
+    if (is_ours && mount.root == "/" && !is_there) {
+      out.push_back(std::move(mount));
     }
   }
   return out;

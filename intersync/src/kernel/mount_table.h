@@ -34,6 +34,11 @@ std::optional<Mount> parse_mount(std::string_view line);
 /// All lines of the table that are mounts.
 std::vector<Mount> parse_mounts(std::string_view table);
 
+/// The mounts of InterMezzo: one for each file system, the first that shows its root. Their type is
+/// intermezzo or vintermezzo, also where it was mounted as InterMezzo. A file system of which only
+/// directories are mounted is left out: there is no way to its log.
+std::vector<Mount> mounted_filesets(std::string_view table);
+
 /// The mount of that number; nullopt if the table has none.
 std::optional<Mount> find_mount(std::string_view table, std::uint64_t id);
 

@@ -18,12 +18,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-std::string uuid(const __u8 (&bytes)[16]) {
-  kml::Uuid out;
-  std::ranges::copy(bytes, out.begin());
-  return kml::to_string(out);
-}
-
 std::string hex(std::uint64_t number) {
   std::array<char, 32> text{};
   std::snprintf(text.data(), text.size(), "0x%016" PRIx64, number);
@@ -36,10 +30,6 @@ std::string mib(std::uint64_t bytes) {
   return text.data();
 }
 
-bool has(const izo_kml_info& log, std::uint32_t flag) {
-  return (log.flags & flag) != 0;
-}
-
 /// "1 (skipped)"; a sysctl that is not there is left out.
 void add_switch(std::string& out, const char* name, const std::optional<bool>& value) {
   if (value) {
@@ -47,10 +37,10 @@ void add_switch(std::string& out, const char* name, const std::optional<bool>& v
   }
 }
 
-std::string log_text(const izo_kml_info& log) {
-  std::string out = "  fileset     " + uuid(log.fileset) + "\n  replica     " +
-                    std::to_string(log.self) + ", " + uuid(log.replica) + "\n  epoch       " +
-                    hex(log.epoch) + "\n  records     ";
+std::string log_text(const kernel::LogInfo& log) {
+  std::string out = "  fileset     " + kml::to_string(log.fileset) + "\n  replica     " +
+                    std::to_string(log.self) + ", " + kml::to_string(log.replica) +
+                    "\n  epoch       " + hex(log.epoch) + "\n  records     ";
   out += log.end_recno < log.first_recno
              ? "none since " + std::to_string(log.first_recno)
              : std::to_string(log.first_recno) + " to " + std::to_string(log.end_recno);
@@ -61,16 +51,16 @@ std::string log_text(const izo_kml_info& log) {
   out += "\n  size        " + mib(log.capacity) + ", at most " + mib(log.limit);
   out += "\n  bodies      " + std::to_string(log.dirty) + " not closed or not on the medium yet";
   out += "\n  state       ";
-  out += has(log, IZO_INFO_JOURNALED) ? "journaled" : "not journaled";
-  out += has(log, IZO_KML_H_OVERFLOW) ? ", overflowed" : "";
-  out += has(log, IZO_INFO_FAILED) ? ", failed" : "";
+  out += log.journaled ? "journaled" : "not journaled";
+  out += log.overflow ? ", overflowed" : "";
+  out += log.failed ? ", failed" : "";
   return out + '\n';
 }
 
-Json log_json(const izo_kml_info& log) {
-  return {{"fileset_uuid", uuid(log.fileset)},
+Json log_json(const kernel::LogInfo& log) {
+  return {{"fileset_uuid", kml::to_string(log.fileset)},
           {"replica", log.self},
-          {"replica_uuid", uuid(log.replica)},
+          {"replica_uuid", kml::to_string(log.replica)},
           {"epoch", hex(log.epoch)},
           {"first", log.first},
           {"first_recno", log.first_recno},
@@ -80,9 +70,9 @@ Json log_json(const izo_kml_info& log) {
           {"capacity", log.capacity},
           {"limit", log.limit},
           {"dirty", log.dirty},
-          {"journaled", has(log, IZO_INFO_JOURNALED)},
-          {"overflow", has(log, IZO_KML_H_OVERFLOW)},
-          {"failed", has(log, IZO_INFO_FAILED)}};
+          {"journaled", log.journaled},
+          {"overflow", log.overflow},
+          {"failed", log.failed}};
 }
 
 bool has(const kml::ReceivedSlot& peer, std::uint32_t flag) {
@@ -118,17 +108,16 @@ Json text_or_null(const std::optional<std::string>& text) {
 
 std::vector<std::string> troubles(const FilesetStatus& status) {
   std::vector<std::string> out;
-  if (status.log && has(*status.log, IZO_INFO_FAILED)) {
+  if (status.log && status.log->failed) {
     out.emplace_back(
-        "the log failed, and with it the journal: the fileset is read-only; unmount "
-        "and check the file system");
+        "the log met an error, and the fileset is read-only: the kernel's log says what to do");
   }
-  if (status.log && has(*status.log, IZO_KML_H_OVERFLOW)) {
+  if (status.log && status.log->overflow) {
     out.emplace_back(
         "the log overflowed: changes after its last record are not in it; nothing is shared until "
         "the cache is made anew");
   }
-  if (!status.log && status.unknown.empty() && !status.mount.read_only) {
+  if (!status.log && status.unknown.empty() && !status.mount.is_read_only()) {
     out.emplace_back(
         "there is no log, as the cache had no room for one: changes are not recorded "
         "until it has at a mount");
@@ -137,15 +126,19 @@ std::vector<std::string> troubles(const FilesetStatus& status) {
 }
 
 std::string to_text(const FilesetStatus& status) {
-  const Mount& mount = status.mount;
-  std::string out = kml::quoted(mount.mount_point) + ": ";
-  out += mount.fileset ? "fileset " + kml::quoted(*mount.fileset) : "fileset not named yet";
+  const kernel::Mount& mount = status.mount;
+  const std::optional<std::string> fileset = mount.option("fileset");
+  const std::optional<std::string> mtp = mount.option("mtp");
+  const std::optional<std::string> cache_type = mount.option("cache_type");
+  const std::optional<unsigned> channel = mount.channel();
+  std::string out = kml::quoted(mount.point) + ": ";
+  out += fileset ? "fileset " + kml::quoted(*fileset) : "fileset not named yet";
   out += " on " + kml::quoted(mount.source) + " (" + mount.type;
-  out += (mount.cache_type ? " over " + *mount.cache_type : "") + "), ";
-  out += mount.read_only ? "read-only\n" : "read-write\n";
-  out += "  mtp         " + (mount.mtp ? kml::quoted(*mount.mtp) : "not given") + '\n';
-  if (mount.channel) {
-    out += "  channel     " + std::to_string(*mount.channel);
+  out += (cache_type ? " over " + *cache_type : "") + "), ";
+  out += mount.is_read_only() ? "read-only\n" : "read-write\n";
+  out += "  mtp         " + (mtp ? kml::quoted(*mtp) : "not given") + '\n';
+  if (channel) {
+    out += "  channel     " + std::to_string(*channel);
     add_switch(out, "no_filter", status.no_filter);
     add_switch(out, "no_journal", status.no_journal);
     out += '\n';
@@ -154,7 +147,7 @@ std::string to_text(const FilesetStatus& status) {
     out += log_text(*status.log);
   } else if (!status.unknown.empty()) {
     out += "  log         not known: " + status.unknown + '\n';
-  } else if (mount.read_only) {
+  } else if (mount.is_read_only()) {
     out += "  log         not open until the first read-write mount\n";
   }
   for (const kml::ReceivedSlot& peer : status.peers) {
@@ -167,15 +160,15 @@ std::string to_text(const FilesetStatus& status) {
 }
 
 Json to_json(const FilesetStatus& status) {
-  const Mount& mount = status.mount;
-  Json out = {{"mount_point", bytes_to_json(mount.mount_point)},
-              {"fileset", text_or_null(mount.fileset)},
-              {"mtp", text_or_null(mount.mtp)},
+  const kernel::Mount& mount = status.mount;
+  Json out = {{"mount_point", bytes_to_json(mount.point)},
+              {"fileset", text_or_null(mount.option("fileset"))},
+              {"mtp", text_or_null(mount.option("mtp"))},
               {"device", bytes_to_json(mount.source)},
               {"type", mount.type},
-              {"cache_type", text_or_null(mount.cache_type)},
-              {"read_only", mount.read_only},
-              {"channel", or_null(mount.channel)},
+              {"cache_type", text_or_null(mount.option("cache_type"))},
+              {"read_only", mount.is_read_only()},
+              {"channel", or_null(mount.channel())},
               {"no_filter", or_null(status.no_filter)},
               {"no_journal", or_null(status.no_journal)},
               {"log", status.log ? log_json(*status.log) : Json()}};

@@ -2,21 +2,20 @@
 // How a mounted fileset is, and how izoctl status says it.
 #pragma once
 
-#include <linux/intermezzo.h>
-
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "kernel/log_file.h"
+#include "kernel/mount_table.h"
 #include "kml/received.h"
-#include "tools/mount_table.h"
 
 namespace izo::tools {
 
 struct FilesetStatus {
-  Mount mount;
-  std::optional<izo_kml_info> log;       ///< nullopt: it has none open.
+  kernel::Mount mount;
+  std::optional<kernel::LogInfo> log;    ///< nullopt: it has none open.
   std::vector<kml::ReceivedSlot> peers;  ///< How far their logs have been applied.
   std::string unknown;                   ///< Why it could not be asked for its log; empty: it was.
   std::optional<bool> no_filter;         ///< Of its channel; nullopt: not known.

@@ -10,29 +10,26 @@ namespace izo::tools {
 namespace {
 
 FilesetStatus mounted() {
-  izo_kml_info log{.size = sizeof(log),
-                   .flags = IZO_INFO_JOURNALED,
-                   .fileset = {0x11, 0x22},
-                   .replica = {0x33},
-                   .epoch = 0x1122334455667788,
-                   .first = 120,
-                   .first_recno = 1,
-                   .committed = 4096,
-                   .end = 5000,
-                   .end_recno = 17,
-                   .capacity = 3 << 20,
-                   .limit = 512ULL << 20,
-                   .dirty = 2,
-                   .self = 1,
-                   .zero = {}};
-  return {.mount = {.mount_point = "/mnt/a b",
-                    .device_number = "254:0",
+  const kernel::LogInfo log{.fileset = {0x11, 0x22},
+                            .replica = {0x33},
+                            .self = 1,
+                            .epoch = 0x1122334455667788,
+                            .first = 120,
+                            .first_recno = 1,
+                            .committed = 4096,
+                            .end = 5000,
+                            .end_recno = 17,
+                            .capacity = 3 << 20,
+                            .limit = 512ULL << 20,
+                            .dirty = 2,
+                            .journaled = true};
+  return {.mount = {.dev_major = 254,
+                    .root = "/",
+                    .point = "/mnt/a b",
                     .type = "intermezzo",
                     .source = "/dev/vda",
-                    .fileset = "rootset",
-                    .mtp = "/",
-                    .cache_type = "ext4",
-                    .channel = 3},
+                    .super_options = "rw,fileset=rootset,mtp=/,cache_type=ext4,"
+                                     "prestodev=/dev/intermezzo3"},
           .log = log,
           .peers = {},
           .unknown = {},
@@ -91,12 +88,13 @@ TEST(FilesetStatus, SaysHowFarPeersLogsAreApplied) {
 
 TEST(FilesetStatus, OverflowAndFailureAreTroubles) {
   FilesetStatus status = mounted();
-  status.log->flags = IZO_KML_H_OVERFLOW | IZO_INFO_FAILED;
+  status.log->journaled = false;
+  status.log->overflow = status.log->failed = true;
   EXPECT_EQ(troubles(status).size(), 2U);
   const std::string text = to_text(status);
   EXPECT_NE(text.find("  state       not journaled, overflowed, failed\n"), std::string::npos);
   EXPECT_NE(text.find("  TROUBLE     the log overflowed: "), std::string::npos);
-  EXPECT_NE(text.find("  TROUBLE     the log failed, "), std::string::npos);
+  EXPECT_NE(text.find("  TROUBLE     the log met an error, "), std::string::npos);
   EXPECT_EQ(to_json(status)["troubles"].size(), 2U);
 }
 
@@ -105,10 +103,10 @@ TEST(FilesetStatus, NoLogIsTroubleOfAReadWriteMountOnly) {
   status.log.reset();
   EXPECT_EQ(troubles(status).size(), 1U);
   EXPECT_TRUE(to_json(status)["log"].is_null());
-  status.mount.read_only = true;
+  status.mount.super_options = "ro,fileset=rootset";
   EXPECT_TRUE(troubles(status).empty());
   EXPECT_NE(to_text(status).find("not open until the first read-write mount"), std::string::npos);
-  status.mount.read_only = false;
+  status.mount.super_options = "rw,fileset=rootset";
   status.unknown = "another mount hides it";
   EXPECT_TRUE(troubles(status).empty());
   EXPECT_NE(to_text(status).find("not known: another mount hides it"), std::string::npos);
@@ -126,8 +124,7 @@ TEST(FilesetStatus, AllIsOnTheMedium) {
 TEST(FilesetStatus, EmptyLogAndUnnamedFileset) {
   FilesetStatus status = mounted();
   status.log->first_recno = 18;
-  status.mount.fileset.reset();
-  status.mount.mtp.reset();
+  status.mount.super_options = "rw";
   const std::string text = to_text(status);
   EXPECT_NE(text.find("none since 18"), std::string::npos);
   EXPECT_NE(text.find(": fileset not named yet on "), std::string::npos);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // izoctl status: asks mounted filesets for their logs' state.
 #include <fcntl.h>
+#include <linux/intermezzo.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -16,12 +17,16 @@
 #include "base/command_line.h"
 #include "base/error.h"
 #include "base/unique_fd.h"
+#include "kernel/log_file.h"
+#include "kernel/mount_table.h"
 #include "tools/fileset_status.h"
 #include "tools/izoctl.h"
-#include "tools/mounted_log.h"
 
 namespace izo::tools {
 namespace {
+
+using kernel::LogFile;
+using kernel::Mount;
 
 constexpr const char* kVerb = "izoctl status";
 
@@ -36,8 +41,8 @@ constexpr const char* kHelp =
     "Exit codes: 0 all are well; 1 not all could be asked; 2 wrong usage; 3 one is not well. See\n"
     "izoctl(8).\n";
 
-std::string device_number(const struct stat& status) {
-  return std::to_string(major(status.st_dev)) + ':' + std::to_string(minor(status.st_dev));
+bool is_on(const struct stat& seen, const Mount& mount) {
+  return major(seen.st_dev) == mount.dev_major && minor(seen.st_dev) == mount.dev_minor;
 }
 
 std::vector<Mount> mounted_now() {
@@ -47,7 +52,7 @@ std::vector<Mount> mounted_now() {
   if (!text) {
     throw Error(std::string(kTable) + ": cannot be read; is /proc mounted?");
   }
-  return mounts_in(text.str());
+  return kernel::mounted_filesets(text.str());
 }
 
 std::optional<bool> setting(unsigned channel, const std::string& name) {
@@ -77,24 +82,27 @@ void ask(FilesetStatus& status) {
     status.unknown = error == EACCES || error == EPERM ? "only root (CAP_SYS_ADMIN) may ask"
                                                        : std::generic_category().message(error);
   };
-  const UniqueFd root(open(status.mount.mount_point.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const UniqueFd root(open(status.mount.point.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   struct stat seen{};
   if (!root || fstat(root.get(), &seen) != 0) {
     not_known(errno);
     return;
   }
-  if (device_number(seen) != status.mount.device_number) {
+  if (!is_on(seen, status.mount)) {
     status.unknown = "another mount hides it";
     return;
   }
-  if (!status.mount.fileset) {
+  const std::optional<std::string> fileset = status.mount.option("fileset");
+  if (!fileset) {
     return;
   }
-  const std::string path = INTERMEZZO_DIR "/" + *status.mount.fileset + "/kml";
-  const UniqueFd kml(openat(root.get(), path.c_str(), O_RDONLY | O_CLOEXEC));
+  const std::string path = INTERMEZZO_DIR "/" + *fileset + "/kml";
+  UniqueFd kml(openat(root.get(), path.c_str(), O_RDONLY | O_CLOEXEC));
   if (kml) {
-    status.log = MountedLog::ask(kml.get());
-    status.peers = peers_in(root.get(), *status.mount.fileset);
+    if (LogFile::is_one(kml.get())) {
+      status.log = LogFile(status.mount.point + "/" + path, std::move(kml)).info();
+    }
+    status.peers = peers_in(root.get(), *fileset);
   } else if (errno != ENOENT) {
     not_known(errno);
   }
@@ -103,9 +111,9 @@ void ask(FilesetStatus& status) {
 FilesetStatus status_of(const Mount& mount) {
   FilesetStatus status{.mount = mount};
   ask(status);
-  if (mount.channel) {
-    status.no_filter = setting(*mount.channel, "no_filter");
-    status.no_journal = setting(*mount.channel, "no_journal");
+  if (const std::optional<unsigned> channel = mount.channel()) {
+    status.no_filter = setting(*channel, "no_filter");
+    status.no_journal = setting(*channel, "no_journal");
   }
   return status;
 }
@@ -118,7 +126,8 @@ std::vector<Mount> chosen(const std::vector<Mount>& mounts, const std::vector<st
     if (stat(path.c_str(), &seen) != 0) {
       throw SysError(errno, "stat", path);
     }
-    const auto found = std::ranges::find(mounts, device_number(seen), &Mount::device_number);
+    const auto found =
+        std::ranges::find_if(mounts, [&](const Mount& mount) { return is_on(seen, mount); });
     if (found == mounts.end()) {
       throw Error(path + ": no intermezzo is mounted there");
     }

@@ -63,7 +63,7 @@ std::unique_ptr<LogSource> open_folder(const fs::path& folder) {
 
 /// The log whose first file is `path`, .intermezzo/FILESET/kml.
 std::unique_ptr<LogSource> open_kml(const std::string& path, UniqueFd fd) {
-  if (MountedLog::is_one(fd.get())) {
+  if (kernel::LogFile::is_one(fd.get())) {
     return std::make_unique<MountedLog>(path, std::move(fd));
   }
   return open_folder(fs::canonical(path).parent_path());
@@ -80,7 +80,7 @@ std::unique_ptr<LogSource> open_copy(const std::string& name, UniqueFd fd,
 
 std::unique_ptr<LogSource> open_file(const std::string& path, UniqueFd fd,
                                      const std::string& fileset) {
-  if (!MountedLog::is_one(fd.get()) && magic_at_start(fd.get()) != IZO_CONTROL_MAGIC) {
+  if (!kernel::LogFile::is_one(fd.get()) && magic_at_start(fd.get()) != IZO_CONTROL_MAGIC) {
     return open_copy(path, std::move(fd), fileset);
   }
   choose_fileset({fs::canonical(path).parent_path().filename().string()}, fileset, path);

@@ -2,24 +2,19 @@
 // The log of a mounted fileset, through .intermezzo/FILESET/kml: what is on the medium of it.
 #pragma once
 
-#include <linux/intermezzo.h>
-
 #include <optional>
 #include <string>
 
 #include "base/unique_fd.h"
+#include "kernel/log_file.h"
 #include "tools/log_source.h"
 
 namespace izo::tools {
 
 class MountedLog final : public LogSource {
  public:
-  MountedLog(std::string path, UniqueFd fd) : path_(std::move(path)), fd_(std::move(fd)) {}
-
-  /// Is this the open file of a mounted fileset's log?
-  static bool is_one(int fd) { return ask(fd).has_value(); }
-  /// The state of the log whose file this is; nullopt if it is none, or none is open.
-  static std::optional<izo_kml_info> ask(int fd);
+  /// `fd`: of which kernel::LogFile::is_one().
+  MountedLog(const std::string& path, UniqueFd fd) : path_(path), log_(path, std::move(fd)) {}
 
   kml::Header header() override;
   std::optional<std::size_t> read(std::uint64_t offset, std::span<std::byte> into) override;
@@ -32,7 +27,7 @@ class MountedLog final : public LogSource {
 
  private:
   std::string path_;
-  UniqueFd fd_;
+  kernel::LogFile log_;
 };
 
 }  // namespace izo::tools
