@@ -29,8 +29,10 @@ def cut_off(head: bytes, body: bytes) -> bytes:
 
 
 def one_bit_wrong(head: bytes, body: bytes) -> bytes:
-    """In the middle, where a payload is."""
-    at = len(body) // 2
+    """In the middle of it, or of its first chunk, where a payload is."""
+    told = LENGTH.search(head)
+    start = 0 if told else body.index(b"\r\n") + 2
+    at = start + (len(body) if told else int(body[:start], 16)) // 2
     return head + body[:at] + bytes([body[at] ^ 4]) + body[at + 1:]
 
 
