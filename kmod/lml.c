@@ -660,6 +660,14 @@ static bool izo_entry_ok(const struct izo_log *log, const struct izo_lml_entry *
 	       izo_crc_matches(e, sizeof(*e), &e->crc);
 }
 
+static bool izo_is_among(const struct izo_fid *fids, unsigned int count, const struct izo_fid *fid)
+{
+	while (count--)
+		if (!memcmp(&fids[count], fid, sizeof(*fid)))
+			return true;
+	return false;
+}
+
 /**
  * izo_lml_recover - give every file that was listed when the machine stopped a CLOSE
  * @log: the log, not shared yet
@@ -669,8 +677,9 @@ static bool izo_entry_ok(const struct izo_log *log, const struct izo_lml_entry *
  */
 int izo_lml_recover(struct izo_log *log)
 {
+	struct izo_fid *closed = kvmalloc_array(log->nslots, sizeof(*closed), GFP_KERNEL);
 	unsigned int recovered = 0;
-	int err = 0;
+	int err = closed ? 0 : -ENOMEM;
 
 	for (unsigned int slot = 0; slot < log->nslots && !err; slot++) {
 		struct izo_lml_entry e;
@@ -679,15 +688,17 @@ int izo_lml_recover(struct izo_log *log)
 		err = log->ops->read(log, &log->lml, slot * sizeof(e), &e, sizeof(e));
 		if (err || !memchr_inv(&e, 0, sizeof(e)))
 			continue;
-		if (izo_entry_ok(log, &e)) {
+		/* beside the newest there may be one too many, or one that was to be freed */
+		if (izo_entry_ok(log, &e) && !izo_is_among(closed, recovered, &e.fid)) {
 			kept = izo_recover_entry(log, &e);
 			err = min(kept, 0);
-			recovered++;
+			closed[recovered++] = e.fid;
 		}
 		__set_bit(slot, log->slots);
 		if (kept <= 0)
 			__set_bit(slot, log->stale);
 	}
+	kvfree(closed);
 	if (recovered)
 		pr_info("%s: %u files were being changed when the machine stopped\n",
 			log->sb->s_id, recovered);

@@ -24,7 +24,7 @@ from guest.expect import (equal, expect_errno, intermezzo_only, process_state, p
                           wait_until)
 from guest.failing_disk import FailingDisk
 from guest.kernel_log import KernelLog, said_by_us
-from guest.kml import RECOVERED, WHOLE, Log, crc32c
+from guest.kml import LML_ENTRY, RECOVERED, WHOLE, Log, crc32c
 from guest.log_info import FAILED, JOURNALED, OVERFLOW, SEGMENT_LEAST, flags_of, info, wait_for_spares
 from guest.mounting import mount_old, refusal, remount_old
 from guest.replay import check, fid_of, snapshot
@@ -568,6 +568,31 @@ def test_what_is_being_changed_is_listed_once_the_log_is_synced(disk: str, secon
     with mounted(second_disk, FILESET) as root:
         found = Log.of_mount(root)
         equal(sorted(r.object for r in found.records() if r.flags & RECOVERED), sorted(changed), "recovered")
+
+
+@intermezzo_only
+def test_file_that_is_listed_twice(disk: str, second_disk: str) -> None:
+    """A crash may leave an entry that was one too many, or was to be freed, beside the file's newest: it
+    gets one CLOSE, and both entries go."""
+    make_ext4(disk, "-b", "4096")
+    with mounted(disk, RARELY) as root:
+        write(f"{root}/f")
+        listed = fid_of(os.fsencode(f"{root}/f"), 1)
+        with open(f"{root}/f", "r+b", buffering=0) as stream:
+            stream.write(b"more")
+            os.fsync(stream.fileno())
+            copy_as_after_a_crash(disk, second_disk)
+    with mounted(second_disk, fstype="ext4") as root, \
+            open(f"{root}/.intermezzo/rootset/lml", "r+b", buffering=0) as entries:
+        content = entries.read()
+        size = LML_ENTRY.size
+        at = next(at for at in range(0, len(content), size) if any(content[at:at + size]))
+        os.pwrite(entries.fileno(), content[at:at + size], at + size)
+    with mounted(second_disk, FILESET) as root:
+        found = Log.of_mount(root)
+        equal(([r.object for r in found.records() if r.flags & RECOVERED], found.listed), ([listed], []),
+              "recovered, and listed still")
+    check_ext(second_disk)
 
 
 @intermezzo_only
