@@ -50,8 +50,8 @@ Replica::State ModelReplica::state() {
           .table = disk_.table,
           .self = index_of(self_),
           .epoch = kEpoch,
-          .first = 120,
-          .first_recno = 1,
+          .first = offset_of(trimmed_ + 1),
+          .first_recno = trimmed_ + 1,
           .end = offset_of(disk_.log.size() + 1)};
 }
 
@@ -65,6 +65,9 @@ Replica::Records ModelReplica::read(std::uint64_t offset) {
   out.next = offset;
   if ((offset - 120) % kRecord != 0) {
     throw NoRecord("model: no record begins there");
+  }
+  if (offset < offset_of(trimmed_ + 1)) {
+    throw Error("model: the records are not kept any more");
   }
   while (out.records.size() < 20) {
     const std::size_t number = (out.next - 120) / kRecord;

@@ -102,6 +102,8 @@ class ModelReplica final : public Replica {
   void lose(const std::string& name);
   /// As if all that is here had been before the log began. Before anybody looks at it.
   void forget_log();
+  /// Its log has the records up to that one no more.
+  void trim(std::uint64_t recno) { trimmed_ = recno; }
   /// What its medium has, and that once more, as from a backup.
   [[nodiscard]] const Disk& disk() const { return committed_; }
   void put_back(const Disk& disk) { disk_ = committed_ = disk; }
@@ -177,6 +179,7 @@ class ModelReplica final : public Replica {
   std::int64_t late_;
   Disk disk_;
   Disk committed_;
+  std::uint64_t trimmed_ = 0;  // number of the last record that is not kept any more
   std::uint64_t records_made_ =
       0;  // the clock by which records are made: it is no part of the disk
 };

@@ -385,6 +385,23 @@ TEST(Client, KnowsAnOlderStateOfItsDiskByAnyOfItsRecords) {
   EXPECT_EQ(objection(again, pair), "");
 }
 
+/// Its own beginning is not needed any more, and not looked for.
+TEST(Client, GoesOnWithALogThatWasTrimmed) {
+  Pair pair;
+  for (const std::string name : {"a", "b", "c"}) {
+    create(pair.here, name);
+  }
+  {
+    Client client(pair.here);
+    pair.settle(client);
+  }
+  for (const std::uint64_t last : {2U, 3U}) {
+    pair.here.trim(last);
+    Client client(pair.here);
+    EXPECT_EQ(objection(client, pair), "") << last;
+  }
+}
+
 /// The same when it has grown beyond what the server has before the server is met.
 TEST(Client, KnowsAnOlderStateOfItsDiskThatHasGrown) {
   Pair pair;
