@@ -660,10 +660,17 @@ static bool izo_entry_ok(const struct izo_log *log, const struct izo_lml_entry *
 	       izo_crc_matches(e, sizeof(*e), &e->crc);
 }
 
-static bool izo_is_among(const struct izo_fid *fids, unsigned int count, const struct izo_fid *fid)
+/* An inode that is listed: an object whose body was replaced has another one since. */
+struct izo_listed {
+	__le64 ino;
+	__le32 generation;
+};
+
+static bool izo_is_among(const struct izo_listed *seen, unsigned int count,
+			 const struct izo_lml_entry *e)
 {
 	while (count--)
-		if (!memcmp(&fids[count], fid, sizeof(*fid)))
+		if (seen[count].ino == e->ino && seen[count].generation == e->generation)
 			return true;
 	return false;
 }
@@ -677,9 +684,9 @@ static bool izo_is_among(const struct izo_fid *fids, unsigned int count, const s
  */
 int izo_lml_recover(struct izo_log *log)
 {
-	struct izo_fid *closed = kvmalloc_array(log->nslots, sizeof(*closed), GFP_KERNEL);
+	struct izo_listed *seen = kvmalloc_array(log->nslots, sizeof(*seen), GFP_KERNEL);
 	unsigned int recovered = 0;
-	int err = closed ? 0 : -ENOMEM;
+	int err = seen ? 0 : -ENOMEM;
 
 	for (unsigned int slot = 0; slot < log->nslots && !err; slot++) {
 		struct izo_lml_entry e;
@@ -689,16 +696,16 @@ int izo_lml_recover(struct izo_log *log)
 		if (err || !memchr_inv(&e, 0, sizeof(e)))
 			continue;
 		/* beside the newest there may be one too many, or one that was to be freed */
-		if (izo_entry_ok(log, &e) && !izo_is_among(closed, recovered, &e.fid)) {
+		if (izo_entry_ok(log, &e) && !izo_is_among(seen, recovered, &e)) {
 			kept = izo_recover_entry(log, &e);
 			err = min(kept, 0);
-			closed[recovered++] = e.fid;
+			seen[recovered++] = (struct izo_listed){ e.ino, e.generation };
 		}
 		__set_bit(slot, log->slots);
 		if (kept <= 0)
 			__set_bit(slot, log->stale);
 	}
-	kvfree(closed);
+	kvfree(seen);
 	if (recovered)
 		pr_info("%s: %u files were being changed when the machine stopped\n",
 			log->sb->s_id, recovered);
