@@ -294,6 +294,9 @@ static int izo_record_close(struct inode *inode, struct izo_dirty *change, struc
 	ctx.change.hint = hint;
 	if (change->mapped)
 		change->whole = true;
+	/* as izo_flush_truncated(): its last writer may have gone only since */
+	if (change->truncated)
+		filemap_flush(izo_lower(inode)->i_mapping);
 	err = izo_log_begin(&ctx);
 	return err ? err : izo_log_end(&ctx, 0);
 }
