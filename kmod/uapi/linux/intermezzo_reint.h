@@ -215,8 +215,8 @@ struct izo_position {
  * @body_changes: how many changes of its body have begun; counts while it is open. A body that was
  *	read from an open file is whole if it was not CHANGING before, and is not, and has the same
  *	number, after. If it is CHANGING a CLOSE follows that is not in the log yet, unless the
- *	object loses its last name before, or the log ends; after a crash too, if kml was
- *	fsync()ed since.
+ *	object loses its last name before, or the log ends; of a journaled log after a crash too,
+ *	if kml was fsync()ed since.
  *
  * Version, name and its length are the caller's, all else 0, and the result. A name is looked up
  * below what may be mounted there. Symbolic links are not followed.
