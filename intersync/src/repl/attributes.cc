@@ -76,7 +76,9 @@ void OwnAttributes::made(const Record& record, bool contested) {
       object.newest[field] = record.recno;
     }
   }
-  if (is_xattr(record) && !sets_owner_or_mode(record)) {
+  if (is_xattr(record) && sets_owner_or_mode(record)) {
+    object.acls.insert(record.xattrs.front().name);
+  } else if (is_xattr(record)) {
     object.newest_xattr[record.xattrs.front().name] = record.recno;
   }
   const Record only = only_attributes(record);
@@ -102,8 +104,16 @@ std::optional<Record> OwnAttributes::due(const Record& echo) {
 
 std::optional<Record> OwnAttributes::apart_from_ours(const Record& record) const {
   const auto found = objects_.find(record.object);
-  return record.op == Op::kSetattr && found != objects_.end() ? without(record, found->second, 0)
-                                                              : std::nullopt;
+  if (found == objects_.end()) {
+    return std::nullopt;
+  }
+  if (is_xattr(record)) {
+    // An ACL, which is the same aspect as what ours set: the echoes tell of that only.
+    const bool is_ours =
+        !sets_owner_or_mode(record) || found->second.acls.contains(record.xattrs.front().name);
+    return is_ours ? std::nullopt : std::optional(record);
+  }
+  return record.op == Op::kSetattr ? without(record, found->second, 0) : std::nullopt;
 }
 
 std::optional<Record> OwnAttributes::without(Record record, const Object& object,

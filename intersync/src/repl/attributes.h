@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -36,7 +37,7 @@ class OwnAttributes {
   /// newest; without what a later one sets, so that nobody sees that change twice.
   [[nodiscard]] std::optional<Record> due(const Record& echo);
 
-  /// What a record leaves if what ours on their way set is taken away.
+  /// What a description of the server's leaves if what ours on their way set is taken away.
   [[nodiscard]] std::optional<Record> apart_from_ours(const Record& record) const;
 
   /// Ours up to `recno` have come back.
@@ -47,6 +48,7 @@ class OwnAttributes {
     std::uint64_t last = 0;                             ///< Our last record about it.
     std::map<std::uint32_t, std::uint64_t> newest;      ///< IZO_ATTR_*: our last one that sets it.
     std::map<std::string, std::uint64_t> newest_xattr;  ///< The same by name; not of ACLs.
+    std::set<std::string> acls;                         ///< Names of those that ours are about.
     bool contested = false;
   };
   /// What was sent: of a log that is read as a whole there are many.

@@ -433,6 +433,35 @@ TEST_F(BootstrapTest, WhatIsSetHereMeanwhileStays) {
   EXPECT_NE(there.manifest(true).find("user.a=mine"), std::string::npos);
 }
 
+/// A mode and an ACL are one aspect, but nobody else would tell the ACL.
+TEST_F(BootstrapTest, TheServersAclComesToWhatHadItsModeChangedHere) {
+  EXPECT_TRUE(there.setxattr(kRootIno, kAcl, "theirs"));
+  there.commit();
+  EXPECT_TRUE(here.chmod(kRootIno, 0711));
+  here.commit();
+  Client client(here);
+  settle(client);
+  EXPECT_EQ(here.manifest(true), there.manifest(true));
+  EXPECT_NE(here.manifest(true).find("acl_access=theirs"), std::string::npos);
+}
+
+TEST_F(BootstrapTest, TheServersAclDoesNotComeOverOneMadeHere) {
+  EXPECT_TRUE(there.setxattr(kRootIno, kAcl, "theirs"));
+  there.forget_log();
+  server = std::make_unique<Server>(there);
+  EXPECT_TRUE(here.setxattr(kRootIno, kAcl, "mine"));
+  here.commit();
+  bool lost = false;
+  here.before_change = [&] {
+    lost = lost || here.manifest(false).find("=theirs") != std::string::npos;
+  };
+  Client client(here);
+  settle(client);
+  EXPECT_EQ(here.manifest(true), there.manifest(true));
+  EXPECT_NE(here.manifest(true).find("acl_access=mine"), std::string::npos);
+  EXPECT_FALSE(lost);
+}
+
 TEST_F(BootstrapTest, TheDigestThatCameMeanwhileCountsWhenTheCopyIsWhole) {
   // The root is ours, so what the server says of it is passed, its time too.
   EXPECT_TRUE(here.chmod(kRootIno, 0711));
