@@ -164,6 +164,35 @@ def test_file_that_is_only_open_for_writing(disk: str, second_disk: str) -> None
             both.stop()
 
 
+@intermezzo_only
+def test_two_clients_wait(disk: str, second_disk: str, third_disk: str) -> None:
+    """What each changed is in use on the server: it says so of each of them, once, and both come by in the
+    end."""
+    for one in (disk, second_disk, third_disk):
+        make_ext4(one, "-b", "4096")
+    with mounted(disk, OPTIONS) as root, mounted(second_disk, OPTIONS) as one_root, \
+            mounted(third_disk, OPTIONS) as other_root, started(root, one_root) as both, \
+            Intersync(other_root, server="127.0.0.1") as other, contextlib.ExitStack() as held:
+        clients = {"one": one_root, "other": other_root}
+        for name in clients:
+            Path(root, name).write_bytes(b"old")
+        both.converge()
+        converge(root, other_root, both.server, other)
+        for name, where in clients.items():
+            held.enter_context(open(f"{root}/{name}", "r+b", buffering=0))
+            Path(where, name).write_bytes(name.encode())
+        wait_until(lambda: len(lines_with(both.server, IN_USE[0])) >= 2, "the server says it of both")
+        stay_calm(both.server, both.client, other)
+        lines = lines_with(both.server, IN_USE[0])
+        whose = {line.partition("records of client ")[2].partition(" ")[0] for line in lines}
+        equal((len(lines), len(whose)), (2, 2), f"lines, and clients in them: {lines}")
+        held.close()
+        converge(root, one_root, both.server, both.client)
+        converge(root, other_root, both.server, other)
+        both.converge()
+        equal([Path(one_root, name).read_bytes() for name in clients], [b"one", b"other"], "what came by")
+
+
 def refused(root: str) -> list[str]:
     """What a server says that does not start, by lines."""
     done = subprocess.run([program(), "--log=none", "--state=/tmp/state", "--plain-http",
