@@ -28,6 +28,8 @@ IN_USE = "wait: a file is being changed here", "waiting: a file is being changed
 FAULT = "the log met an error"
 REPAIR = "the kernel's log says what to do"
 ENDED = "the log has overflowed"
+POLLED = "/pull: status 200"
+LONGEST_POLL = 50
 # Of the client's channel, the second.
 NO_JOURNAL = "/proc/sys/intermezzo/intermezzo1/no_journal"
 
@@ -290,6 +292,27 @@ def test_idle_client_says_that_its_log_has_ended(disk: str, second_disk: str) ->
         stay_calm(both.client, both.server)
         said_once(both.client, ENDED, f"{other}/.intermezzo/rootset/kml: {ENDED}", "mkizofs")
         both.stop()
+
+
+@intermezzo_only
+def test_idle_for_longer_than_a_long_poll(disk: str, second_disk: str) -> None:
+    """The poll of an idle client is answered without news and asked again, which nobody else notices; what
+    changes after it comes at once."""
+    for one in (disk, second_disk):
+        make_ext4(one, "-b", "4096")
+    loopback_up()
+    with mounted(disk, OPTIONS) as root, mounted(second_disk, OPTIONS) as other, Intersync(root) as server, \
+            Intersync(other, "-debug", "31", server="127.0.0.1") as client:
+        Path(root, "f").write_bytes(b"f")
+        converge(root, other, server, client)
+        stay_calm(server, client)
+        since, server_since = len(client.said()), len(server.said())
+        client.await_word(POLLED, LONGEST_POLL + 5, since)
+        stay_calm(server, client)
+        equal([len(client.said()[since:].splitlines()), server.said()[server_since:]], [1, ""], "words")
+        for where in (root, other):
+            Path(where, "after").write_bytes(where.encode())
+            converge(root, other, server, client, seconds=10)
 
 
 def log_ends(disk: str, second_disk: str, is_servers: bool) -> None:
