@@ -27,6 +27,12 @@ PURE = ("algorithm|array|compare|cstddef|cstdint|cstdio|deque|functional|linux/(
         "memory|optional|set|span|string|string_view|sys/stat.h|system_error|unordered_map|unordered_set|"
         "utility|variant|vector")
 REPL_TESTS = "intersync/src/repl/*_test.cc intersync/src/repl/model_*"
+# Who opens a page of docs/: tests that type its commands; tests that decode its examples, or compare its
+# table with a manual's.
+TYPE_DOCS = ("qemu-tests/cases/qemu/test_quickstart.py qemu-tests/cases/uml/guest_quickstart.py "
+             "qemu-tests/cases/uml/guest_client_root.py qemu-tests/cases/uml/guest_log_anew.py")
+READ_DOCS = ("qemu-tests/cases/host/test_device_protocol.py qemu-tests/cases/host/test_kml_format.py "
+             "intersync/src/kml/codec_test.cc intersync/tests/test_manuals.py")
 
 RULES = [
     Rule("kmod/uapi/*", "", r'#\s*include\s+(?!<linux/(types|ioctl)\.h>)',
@@ -52,6 +58,25 @@ RULES = [
          "psdev.c calls others; only main.c calls it, at the start and at the end"),
     Rule("qemu-tests/*", "qemu-tests/lint/* qemu-tests/cases/host/test_layers.py",
          r'\bkmod/[\w/]+\.[ch]\b', "tests see kernels and images, no sources"),
+    # The corpus is data; the stage that runs the fuzz targets gives each the corpus beside its sources.
+    Rule("qemu-tests/*", "qemu-tests/lint/* qemu-tests/cases/host/test_layers.py qemu-tests/run-stages",
+         r'\bintersync/(src|fuzz)\b(?!/kml/corpus/)', "tests see programs, not what these are made of"),
+    # Its tests have a small kmod/ of their own.
+    Rule("kernel-patch/*", "kernel-patch/tests/*", r'\bkmod/[\w/]+\.[ch]\b',
+         "kernel-patch/ takes kmod/ as a list of files: it knows none by name"),
+    Rule("kernel-patch/*", "", r'\b(bootloader|images|initramfs|intersync)/|\bqemu-tests/(?!kernel\b)',
+         "kernel-patch/ makes kernels of kmod/ and of fragments, nothing else"),
+    Rule("images/*", "", r'\b(kmod|kernel-patch|qemu-tests)/|\bintersync/(src|fuzz|tests|CMakeLists)\b',
+         "an image is made of what is installed, not of sources"),
+    Rule("kmod/*", "", r'\b(bootloader|images|initramfs|intersync|qemu-tests)/',
+         "the kernel half knows nothing of what runs on it"),
+    # The kernel's codec and the header with its corpus are tested beside ours.
+    Rule("intersync/*", "intersync/src/kml/CMakeLists.txt intersync/src/kml/corpus_test.cc",
+         r'\bkmod\b(?!/uapi\b)', "kernel and user space meet in kmod/uapi/ alone"),
+    Rule("*", f"qemu-tests/lint/layers.py qemu-tests/cases/host/test_layers.py {TYPE_DOCS} {READ_DOCS}",
+         r'(?<!"")["\']docs["\'/]|/docs\b', "nothing depends on docs/: a comment may name a page"),
+    # But lint/run, whether a diagram is as its text says. Python's commands are in quotes.
+    Rule("*", "*.py qemu-tests/lint/run", r'(^|[\s=])docs/', "no command has a path in docs/"),
     # The codec is for everybody: daemon, tools, tests, the fuzzer.
     Rule("intersync/src/kml/*", "", r'#\s*include\s+("(?!kml/)|<(glib|curl|microhttpd|nlohmann))',
          "kml/ depends on nothing but the forms shared with the kernel"),
@@ -91,16 +116,17 @@ RULES = [
          "an initramfs uses installed commands and its own lib/"),
 ]
 COMMENT = re.compile(r'\s*(#(?!\s*(include|if|elif|define))|\*|//|/\*)')
-CHECKED = re.compile(r'\.(c|cc|h|py|sh|mk)$|/[^.]+$')
+# What a reader reads, what git or patch(1) reads, and data.
+LET_THROUGH = re.compile(r'\.(md|msc|svg|patch|gitignore|\d)$|_golden\.txt$|/corpus/')
 
 
 def crossings(path: str) -> Iterator[str]:
     rules = [rule for rule in RULES
              if fnmatch.fnmatch(path, rule.where)
              and not any(fnmatch.fnmatch(path, pattern) for pattern in rule.but.split())]
-    if not rules or not CHECKED.search(path) or "/corpus/" in path:
+    if not rules or LET_THROUGH.search(path):
         return
-    with open(path, encoding="utf-8") as source:
+    with open(path, encoding="utf-8", errors="replace") as source:
         for number, line in enumerate(source, 1):
             if COMMENT.match(line):
                 continue

@@ -21,6 +21,14 @@ OFFENCES = [
     ("kmod/kml_record.c", '#include "intermezzo.h"'),
     ("kmod/upcall.c", "\terr = izo_psdev_init();"),
     ("qemu-tests/cases/uml/guest_names.py", 'TEXT = "../kmod/dir.c"'),
+    ("qemu-tests/harness/artifacts.py", 'SOURCES = REPO / "intersync/src"'),
+    ("kernel-patch/create-patch", 'new_file "$TOP/kmod/dir.c"'),
+    ("kernel-patch/config/intermezzo.config", "source ../../images/image.d/debian-13.packages"),
+    ("images/tree/debian-13/etc/systemd/system/izo-test.service", "ExecStart=/root/qemu-tests/demo"),
+    ("kmod/compat/Kbuild.include", "ccflags-y += -I$(src)/../intersync/src"),
+    ("intersync/src/kernel/CMakeLists.txt", "target_include_directories(izo PRIVATE ${TOP}/../kmod)"),
+    ("intersync/src/daemon/options.cc", '  std::ifstream page("docs/quickstart.md");'),
+    ("Makefile", "\tcp docs/*.md /tmp"),
     ("intersync/src/kml/decode.cc", '#include "base/error.h"'),
     ("intersync/src/kernel/channel.cc", '#include "http/client.h"'),
     ("intersync/src/base/log.cc", "#include <zstd.h>"),
@@ -39,6 +47,25 @@ OFFENCES = [
     ("intersync/src/base/log.cc", "#include <glib.h>"),
     ("intersync/src/base/log.cc", '#include "../kml/codec.h"'),
     ("initramfs/busybox/build", ". images/lib.sh"),
+]
+# The same for what one offence does not show of its rule.
+MORE = [
+    ("kernel-patch/lib.sh", '. "$TOP/qemu-tests/lib.sh"'),
+    ("images/build-root", 'cp "$TOP/intersync/src/daemon/intersync.cc" .'),
+    ("intersync/src/ext/image.cc", "#include <../kmod/types.h>"),
+    ("intersync/CMakeLists.txt", "install(FILES ${PROJECT_SOURCE_DIR}/../docs/quickstart.md)"),
+    ("initramfs/busybox/build", "cd ../docs || exit"),
+    ("qemu-tests/harness/tiny.py", 'PAGE = REPO / "docs" / "quickstart.md"'),
+]
+# What is no offence.
+LET_BE = [
+    ("kernel-patch/build-kernel", 'FRAGMENTS=("$TOP/qemu-tests/kernel/uml.config")'),
+    ("kernel-patch/create-patch", 'for file in "$TOP"/kmod/{Kbuild,Kconfig,*.[ch]}; do'),
+    ("images/build-root", '"$TOP/intersync/build" release'),
+    ("intersync/CMakeLists.txt", "target_include_directories(izo ${PROJECT_SOURCE_DIR}/../kmod/uapi)"),
+    ("qemu-tests/cases/uml/guest_log_corpus.py", 'FILES = ("intersync/src/kml/corpus/MANIFEST",)'),
+    ("qemu-tests/cases/uml/guest_names.py", '"""docs/quickstart.md has it; see docs/history.md."""'),
+    ("docs/hacking.md", "    cp docs/*.md kmod/dir.c /tmp"),
 ]
 
 
@@ -74,3 +101,17 @@ def test_exception_is_let_through(rule: Rule, offence: tuple[str, str], tmp_path
     for pattern in rule.but.split():
         path = pattern.replace("*", "one.c" if pattern.endswith("/*") else "one")
         assert rule.why not in broken(path, offence[1])
+
+
+@pytest.mark.parametrize(("path", "line"), MORE)
+def test_offence_in_another_form_is_found(path: str, line: str, tmp_path, monkeypatch):
+    """Whatever the kind of the file, and whatever the path is made of."""
+    monkeypatch.chdir(tmp_path)
+    assert len(broken(path, line)) == 1
+
+
+@pytest.mark.parametrize(("path", "line"), LET_BE)
+def test_what_may_be_used_is_no_offence(path: str, line: str, tmp_path, monkeypatch):
+    """Also near a border."""
+    monkeypatch.chdir(tmp_path)
+    assert not broken(path, line)
