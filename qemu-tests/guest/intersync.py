@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import json
 import os
 import signal
 import socket
@@ -12,8 +14,9 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterator
 
+from guest.expect import equal
 from guest.tree import differences, manifest
 
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
@@ -94,6 +97,20 @@ class Intersync:
             self.kill()
 
 
+def lines_with(daemon: Intersync, word: str, since: int = 0) -> list[str]:
+    """What it said, after so many characters."""
+    return [line for line in daemon.said()[since:].splitlines() if word in line]
+
+
+def conflicts(root: str) -> list[str]:
+    """The paths that `izoctl conflicts` lists, or what it complains of."""
+    done = subprocess.run([f"{os.environ['IZO_TOOLS']}/src/tools/izoctl", "conflicts", "--json", root],
+                          capture_output=True, text=True, check=False)
+    found = sorted(json.loads(line)["path"] for line in done.stdout.splitlines())
+    is_right = (done.returncode, done.stderr) == (3 if found else 0, "")
+    return found if is_right else [f"exit code {done.returncode}: {done.stderr}"]
+
+
 def replicated(root: str, directory_times: bool = True) -> dict[str, dict[str, Any]]:
     """All of a tree that must be the same on every replica (I8).
 
@@ -133,3 +150,35 @@ def converge(one: str, other: str, *daemons: Intersync, seconds: float = CONVERG
             shown = "; ".join(lines[:8]).encode("utf-8", "backslashreplace").decode()
             raise AssertionError(f"{len(lines)} differences after {seconds:.0f} s: {shown}{words}")
         time.sleep(0.05)
+
+
+class Pair:
+    """A server's mount and a client's, and their daemons."""
+
+    def __init__(self, server: Intersync, client: Intersync) -> None:
+        self.server, self.client = server, client
+        self.server_root, self.client_root = self.roots = server.words[-1], client.words[-1]
+
+    def sides(self, server_first: bool) -> tuple[Intersync, Intersync]:
+        """Both, in this order or the other."""
+        return (self.server, self.client) if server_first else (self.client, self.server)
+
+    def converge(self, directory_times: bool = True, seconds: float = CONVERGE) -> float:
+        """Until both have the same."""
+        return converge(*self.roots, self.server, self.client, seconds=seconds,
+                        directory_times=directory_times)
+
+    def stop(self) -> None:
+        """Those who run, as a service manager does."""
+        alive = [daemon for daemon in (self.client, self.server) if daemon.process]
+        equal([daemon.stop() for daemon in alive], [0] * len(alive), "exit codes after SIGTERM")
+
+
+@contextlib.contextmanager
+def running(server_root: str, client_root: str, server_at: str = "127.0.0.1") -> Iterator[Pair]:
+    """The daemons of two mounts, until the end."""
+    loopback_up()
+    with Intersync(server_root) as server, Intersync(client_root, server=server_at) as client:
+        both = Pair(server, client)
+        yield both
+        both.stop()

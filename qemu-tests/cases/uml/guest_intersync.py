@@ -16,7 +16,7 @@ from typing import Callable, Iterator
 from guest.changes import ACL_TWO_USERS, change_a_bit_of_everything
 from guest.disks import copy_as_after_a_crash, make_ext4, run
 from guest.expect import equal, intermezzo_only, wait_until
-from guest.intersync import Intersync, converge, loopback_up, touch_directories
+from guest.intersync import Intersync, Pair, converge, loopback_up, running, touch_directories
 from guest.kml import Fid, Log
 from guest.log_info import info, wait_for_spares
 from guest.mounting import umount
@@ -30,37 +30,16 @@ OPTIONS = f"{FILESET},mtp=/srv"
 CAPABILITY = struct.pack("<IIIII", 0x02000001, 1 << 13, 0, 0, 0)
 
 
-class Pair:
-    """A server's mount and a client's, and their daemons."""
-
-    def __init__(self, server_root: str, client_root: str, server: Intersync, client: Intersync) -> None:
-        self.server_root, self.client_root = server_root, client_root
-        self.server, self.client = server, client
-
-    @property
-    def roots(self) -> tuple[str, str]:
-        """The server's first."""
-        return self.server_root, self.client_root
-
-    def converge(self, directory_times: bool = True) -> float:
-        """Until both have the same."""
-        return converge(self.server_root, self.client_root, self.server, self.client,
-                        directory_times=directory_times)
-
-
 @contextlib.contextmanager
 def pair(disk: str, second_disk: str, before: Callable[[str], None] = lambda root: None,
          options: str = OPTIONS) -> Iterator[Pair]:
     """Both on fresh disks, running; `before` changes the server's tree when nobody runs yet."""
-    loopback_up()
     make_ext4(disk, "-b", "4096")
     make_ext4(second_disk, "-b", "4096")
     with mounted(disk, options) as server_root, mounted(second_disk, options) as client_root:
         before(server_root)
-        with Intersync(server_root) as server, Intersync(client_root, server="127.0.0.1") as client:
-            yield Pair(server_root, client_root, server, client)
-            if client.process and server.process:
-                equal([client.stop(), server.stop()], [0, 0], "exit codes after SIGTERM")
+        with running(server_root, client_root) as both:
+            yield both
 
 
 @intermezzo_only

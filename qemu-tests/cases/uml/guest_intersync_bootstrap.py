@@ -17,7 +17,7 @@ from typing import Iterator
 from guest.disks import make_ext4, run
 from guest.expect import equal, intermezzo_only, wait_until
 from guest.intersync import Intersync, converge, loopback_up, touch_directories
-from guest.log_info import info
+from guest.log_info import info, trim
 from guest.restless import User
 from guest.subject import FILESET, mounted
 from guest.syscalls import syncfs
@@ -26,7 +26,6 @@ ENVIRONMENT = ("IZO_TOOLS",)
 CASE_DEADLINE = 240
 DISKS = ("64M", "64M", "192M", "192M", "64M")
 OPTIONS = f"{FILESET},mtp=/srv"
-KML_TRIM = 0x40087a21
 # The offset of a log's first record.
 BEGINNING = 120
 FS_IOC_GETFLAGS, FS_IOC_SETFLAGS = 0x80086601, 0x40086602
@@ -88,15 +87,6 @@ def make_one_of_each(root: str) -> None:
     os.utime(root, ns=(1, 1_600_000_000_000_000_001))
     for name, flags in SEALED.items():
         set_flags(f"{root}/{name}", flags)
-
-
-def trim(root: str) -> None:
-    """Let the log forget all that it can."""
-    fd = os.open(f"{root}/.intermezzo/rootset/kml", os.O_RDONLY)
-    try:
-        fcntl.ioctl(fd, KML_TRIM, struct.pack("=Q", os.lseek(fd, 0, os.SEEK_END)))
-    finally:
-        os.close(fd)
 
 
 def oldest_record(root: str) -> int:

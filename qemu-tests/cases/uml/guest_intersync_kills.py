@@ -8,10 +8,8 @@ may take, all of them; IZO_KILL_AT, names of system calls, those of these.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
-import subprocess
 import time
 from collections import Counter
 from pathlib import Path
@@ -19,7 +17,7 @@ from typing import Any, Callable, Iterator
 
 from guest.disks import make_ext4
 from guest.expect import equal, intermezzo_only
-from guest.intersync import Intersync, converge, loopback_up, replicated, touch_directories
+from guest.intersync import Intersync, conflicts, converge, loopback_up, replicated, touch_directories
 from guest.kill_points import Life, Point, points_of, slice_of, tally
 from guest.subject import FILESET, HOST, mounted
 from guest.syscalls import RENAME_EXCHANGE, rename
@@ -58,15 +56,6 @@ def names_below(root: str) -> list[str]:
             folders[:] = [name for name in folders if name != "lost+found"]
         found += [os.path.relpath(os.path.join(folder, name), root) for name in folders + files]
     return sorted(found)
-
-
-def conflicts(root: str) -> list[str]:
-    """The paths that `izoctl conflicts` lists, or what it complains of."""
-    done = subprocess.run([f"{os.environ['IZO_TOOLS']}/src/tools/izoctl", "conflicts", "--json", root],
-                          capture_output=True, text=True, check=False)
-    found = sorted(json.loads(line)["path"] for line in done.stdout.splitlines())
-    is_right = (done.returncode, done.stderr) == (3 if found else 0, "")
-    return found if is_right else [f"exit code {done.returncode}: {done.stderr}"]
 
 
 class OneWriter:

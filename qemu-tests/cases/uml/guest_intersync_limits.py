@@ -3,16 +3,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import time
 from pathlib import Path
-from typing import Iterator
 
 from guest.disks import fill, make_ext4
 from guest.expect import equal, intermezzo_only, wait_until
-from guest.intersync import Intersync, converge, loopback_up
+from guest.intersync import Intersync, converge, lines_with, running
 from guest.subject import FILESET, mounted
 from guest.syscalls import syncfs
 
@@ -26,24 +24,6 @@ FULL = "No space left on device"
 BODY = 3_000_000
 
 
-@contextlib.contextmanager
-def pair(disk: str, second_disk: str, *sizes: str) -> Iterator[tuple[Intersync, Intersync]]:
-    """Server and client on fresh disks, running and the same."""
-    loopback_up()
-    for one, size in zip((disk, second_disk), sizes or ("", "")):
-        make_ext4(one, "-b", "4096", "-N", "12000", size=size)
-    with mounted(disk, OPTIONS) as server_root, mounted(second_disk, OPTIONS) as client_root:
-        with Intersync(server_root) as server, Intersync(client_root, server="127.0.0.1") as client:
-            converge(server_root, client_root, server, client)
-            yield server, client
-            equal([client.stop(), server.stop()], [0, 0], "exit codes after SIGTERM")
-
-
-def lines_with(daemon: Intersync, word: str) -> list[str]:
-    """What it said."""
-    return [line for line in daemon.said().splitlines() if word in line]
-
-
 def works(root: str) -> None:
     """What users can do on a full disk (I5, I11)."""
     equal(Path(root, "before").read_bytes(), b"before" * 1000, "a file that was there")
@@ -53,7 +33,7 @@ def works(root: str) -> None:
     os.unlink(f"{root}/gone")
 
 
-def full_disk(full: Intersync, other: Intersync, says: Intersync) -> None:
+def no_room(full: Intersync, other: Intersync) -> None:
     """One side has no room for what comes from the other, until there is some again."""
     root, source = full.words[-1], other.words[-1]
     for name in ("before", "cut", "gone"):
@@ -66,7 +46,7 @@ def full_disk(full: Intersync, other: Intersync, says: Intersync) -> None:
     bodies = {f"body-{number}": os.urandom(BODY + number) for number in range(3)}
     for name, body in bodies.items():
         Path(source, name).write_bytes(body)
-    wait_until(lambda: lines_with(says, FULL), "it says that the disk is full", 60)
+    wait_until(lambda: lines_with(full, FULL), "it says that the disk is full", 60)
     works(root)
     # Long enough for several attempts.
     end = time.monotonic() + 8
@@ -84,25 +64,31 @@ def full_disk(full: Intersync, other: Intersync, says: Intersync) -> None:
     equal(os.path.exists(f"{source}/renamed"), True, "what was renamed on the full disk")
 
 
+def full_disk(disk: str, second_disk: str, is_servers: bool) -> None:
+    """The server's disk is the small one, or the client's."""
+    for one, is_small in ((disk, is_servers), (second_disk, not is_servers)):
+        make_ext4(one, "-b", "4096", "-N", "12000", size="40M" if is_small else "96M")
+    with mounted(disk, OPTIONS) as root, mounted(second_disk, OPTIONS) as other, running(root, other) as both:
+        both.converge()
+        no_room(*both.sides(is_servers))
+
+
 @intermezzo_only
 def test_full_disk_of_the_client(disk: str, second_disk: str) -> None:
     """It says so in one line, its root works, and it goes on when there is room."""
-    with pair(disk, second_disk, "96M", "40M") as (server, client):
-        full_disk(client, server, client)
+    full_disk(disk, second_disk, is_servers=False)
 
 
 @intermezzo_only
 def test_full_disk_of_the_server(disk: str, second_disk: str) -> None:
     """It says so in one line, its root works, and it goes on when there is room."""
-    with pair(disk, second_disk, "40M", "96M") as (server, client):
-        full_disk(server, client, server)
+    full_disk(disk, second_disk, is_servers=True)
 
 
 @intermezzo_only
 def test_many_files(disk: str, second_disk: str) -> None:
     """A client begins with nothing and gets a large tree; then most of it goes again."""
     count = int(os.environ.get("IZO_MANY_FILES", "1000"))
-    loopback_up()
     for one in (disk, second_disk):
         make_ext4(one, "-b", "1024", "-N", str(count + 2000))
     with mounted(disk, OPTIONS) as root, mounted(second_disk, OPTIONS) as other:
@@ -110,12 +96,11 @@ def test_many_files(disk: str, second_disk: str) -> None:
             folder = f"{root}/{number % 10}/{number // 10 % 10}"
             os.makedirs(folder, exist_ok=True)
             Path(folder, f"file-{number}").write_bytes(b"%d\n" % number * (number % 50))
-        with Intersync(root) as server, Intersync(other, server="127.0.0.1") as client:
+        with running(root, other) as both:
             last = f"{other}/{(count - 1) % 10}/{(count - 1) // 10 % 10}/file-{count - 1}"
             wait_until(lambda: os.path.exists(last), "the last file", 600)
-            converge(root, other, server, client, seconds=300)
+            both.converge(seconds=300)
             for number in range(9):
                 shutil.rmtree(f"{other}/{number}")
             wait_until(lambda: not os.path.exists(f"{root}/8"), "the last file goes", 600)
-            converge(root, other, server, client, seconds=300)
-            equal([client.stop(), server.stop()], [0, 0], "exit codes after SIGTERM")
+            both.converge(seconds=300)

@@ -12,7 +12,7 @@ from typing import Iterator
 
 from guest.disks import make_ext4
 from guest.expect import equal, intermezzo_only, wait_until
-from guest.intersync import Intersync, converge, loopback_up
+from guest.intersync import Intersync, Pair, loopback_up, running
 from guest.link import Link
 from guest.restless import User
 from guest.subject import FILESET, mounted
@@ -23,16 +23,16 @@ OPTIONS = f"{FILESET},mtp=/srv"
 LARGE = 7_000_000
 
 
-class Linked:
-    """Two roots and the link between their daemons."""
+class Linked(Pair):
+    """With the link between them."""
 
     def __init__(self, link: Link, server: Intersync, client: Intersync) -> None:
-        self.link, self.server, self.client = link, server, client
-        self.roots = (server.words[-1], client.words[-1])
+        super().__init__(server, client)
+        self.link = link
 
-    def converge(self) -> None:
+    def converge(self, directory_times: bool = True, seconds: float = 90) -> float:
         """Until both have the same. A client may try again only after as long as the link was cut."""
-        converge(*self.roots, self.server, self.client, seconds=90)
+        return super().converge(directory_times, seconds)
 
     def users(self, seed: int, steps: int) -> list[threading.Thread]:
         """One on each side, at work."""
@@ -50,11 +50,10 @@ def linked(disk: str, second_disk: str) -> Iterator[Linked]:
     make_ext4(disk, "-b", "4096")
     make_ext4(second_disk, "-b", "4096")
     with mounted(disk, OPTIONS) as server_root, mounted(second_disk, OPTIONS) as client_root, Link() as link:
-        with Intersync(server_root) as server, Intersync(client_root, server=link.server) as client:
-            both = Linked(link, server, client)
+        with running(server_root, client_root, link.server) as daemons:
+            both = Linked(link, daemons.server, daemons.client)
             both.converge()
             yield both
-            equal([client.stop(), server.stop()], [0, 0], "exit codes after SIGTERM")
 
 
 def size_of(path: Path) -> int:

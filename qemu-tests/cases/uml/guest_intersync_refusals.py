@@ -16,7 +16,7 @@ from typing import Callable, Iterator
 
 from guest.disks import make_ext4, run
 from guest.expect import equal, intermezzo_only, wait_until
-from guest.intersync import PORT, Intersync, converge, loopback_up, program, replicated
+from guest.intersync import PORT, Intersync, converge, lines_with, loopback_up, program, replicated
 from guest.kml import Log
 from guest.log_info import SEGMENT_LEAST, info
 from guest.subject import FILESET, mounted
@@ -41,11 +41,6 @@ def said(line: str, *words: str) -> None:
     for word in words:
         if word not in line:
             raise AssertionError(f"no {word!r} in {line!r}")
-
-
-def lines_with(daemon: Intersync, word: str) -> list[str]:
-    """What it said."""
-    return [line for line in daemon.said().splitlines() if word in line]
 
 
 @intermezzo_only

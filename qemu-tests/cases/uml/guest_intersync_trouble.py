@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import subprocess
 import threading
@@ -15,7 +14,7 @@ from typing import Iterator
 from guest.disks import check_ext, fill, make_ext4, run
 from guest.expect import equal, errno_of, expect_errno, intermezzo_only, provokes, wait_until
 from guest.failing_disk import FailingDisk
-from guest.intersync import Intersync, converge, loopback_up, program
+from guest.intersync import Intersync, Pair, conflicts, converge, lines_with, loopback_up, program, running
 from guest.log_info import FAILED, OVERFLOW, flags_of
 from guest.mounting import mount_old, refusal, remount_old
 from guest.subject import FILESET, mount_point, mounted
@@ -34,23 +33,11 @@ LONGEST_POLL = 50
 NO_JOURNAL = "/proc/sys/intermezzo/intermezzo1/no_journal"
 
 
-def lines_with(daemon: Intersync, word: str, since: int = 0) -> list[str]:
-    """What it said."""
-    return [line for line in daemon.said()[since:].splitlines() if word in line]
-
-
 def said_once(daemon: Intersync, word: str, *words: str) -> None:
     """It said that in one line, or does so soon, and all of these in it."""
     daemon.await_word(word)
     lines = lines_with(daemon, word)
     equal((len(lines), [one for one in words if one not in lines[0]]), (1, []), f"{lines}")
-
-
-def conflicts(root: str) -> list[str]:
-    """The paths that `izoctl conflicts` lists, or what it complains of."""
-    done = subprocess.run([f"{os.environ['IZO_TOOLS']}/src/tools/izoctl", "conflicts", "--json", root],
-                          capture_output=True, text=True, check=False)
-    return sorted(json.loads(line)["path"] for line in done.stdout.splitlines()) or done.stderr.splitlines()
 
 
 def ticks(daemon: Intersync) -> int:
@@ -71,31 +58,10 @@ def stay_calm(*daemons: Intersync) -> None:
         equal((took < 1, len(more) < 10), (True, True), f"{took} s of a processor in 2 s, and {more}")
 
 
-class Pair:
-    """A server's mount and a client's, and their daemons."""
-
-    def __init__(self, server: Intersync, client: Intersync) -> None:
-        self.server, self.client = server, client
-
-    def sides(self, server_first: bool) -> tuple[Intersync, Intersync]:
-        """Both, in this order or the other."""
-        return (self.server, self.client) if server_first else (self.client, self.server)
-
-    def converge(self) -> None:
-        """Until both have the same."""
-        converge(self.server.words[-1], self.client.words[-1], self.server, self.client)
-
-    def stop(self) -> None:
-        """Both, as a service manager does."""
-        equal([self.client.stop(), self.server.stop()], [0, 0], "exit codes after SIGTERM")
-
-
 @contextlib.contextmanager
 def started(server_root: str, client_root: str) -> Iterator[Pair]:
     """Running and the same."""
-    loopback_up()
-    with Intersync(server_root) as server, Intersync(client_root, server="127.0.0.1") as client:
-        both = Pair(server, client)
+    with running(server_root, client_root) as both:
         both.converge()
         yield both
 
@@ -150,7 +116,6 @@ def test_file_that_is_written_to(disk: str, second_disk: str) -> None:
         with started(root, other) as both:
             for server_holds in (False, True):
                 in_use(both, server_holds, b"mine")
-            both.stop()
 
 
 @intermezzo_only
@@ -163,7 +128,6 @@ def test_file_that_is_only_open_for_writing(disk: str, second_disk: str) -> None
         with started(root, other) as both:
             for server_holds in (False, True):
                 in_use(both, server_holds, b"")
-            both.stop()
 
 
 @intermezzo_only
@@ -291,7 +255,6 @@ def test_idle_client_says_that_its_log_has_ended(disk: str, second_disk: str) ->
         both.client.await_word(ENDED, 10)
         stay_calm(both.client, both.server)
         said_once(both.client, ENDED, f"{other}/.intermezzo/rootset/kml: {ENDED}", "mkizofs")
-        both.stop()
 
 
 @intermezzo_only
@@ -346,7 +309,6 @@ def log_ends(disk: str, second_disk: str, is_servers: bool) -> None:
                   (False, False), "what is shared")
             Path(root, "works").write_bytes(b"works")
             equal(Path(root, "works").read_bytes(), b"works", "the root")
-            both.stop()
     for one in (disk, second_disk):
         check_ext(one)
 
@@ -374,7 +336,6 @@ def test_segment_of_the_log_cut_short(disk: str, second_disk: str) -> None:
         with mounted(disk, OPTIONS, where=root), started(root, other) as both:
             Path(root, "f").write_bytes(b"f" * 1000)
             both.converge()
-            both.stop()
         with mounted(disk, fstype="ext4") as cache:
             segment = Path(cache, ".intermezzo/rootset/kml.0")
             whole = segment.read_bytes()
@@ -392,5 +353,4 @@ def test_segment_of_the_log_cut_short(disk: str, second_disk: str) -> None:
         with mounted(disk, OPTIONS, where=root), started(root, other) as both:
             Path(other, "g").write_bytes(b"g" * 1000)
             both.converge()
-            both.stop()
     check_ext(disk)

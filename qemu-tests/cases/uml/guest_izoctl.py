@@ -5,12 +5,10 @@ and when the fileset is not well."""
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import shutil
 import signal
-import struct
 import subprocess
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +17,7 @@ from typing import Iterator
 from guest.disks import fill, make_ext4, run
 from guest.expect import as_user, equal, expect_errno, intermezzo_only, process_state, provokes, wait_until
 from guest.kml import Log
+from guest.log_info import trim
 from guest.mounting import MS_BIND, mount_old, remount_old, umount
 from guest.subject import FILESET, FSTYPE, IN_MEMORY, mount_point, mounted
 
@@ -26,7 +25,6 @@ ALSO_ON = "vintermezzo"
 ENVIRONMENT = ("IZO_TOOLS",)
 
 IZOCTL = f"{os.environ.get('IZO_TOOLS')}/src/tools/izoctl"
-KML_TRIM = 0x40087a21
 DEBUG, REFUSE_RECORD_AND_END = "/proc/sys/intermezzo/debug", "6"
 NO_JOURNAL = "/proc/sys/intermezzo/intermezzo9/no_journal"
 
@@ -52,14 +50,6 @@ def commit(root: str) -> None:
     """Bring the log onto the medium."""
     fd = os.open(f"{root}/.intermezzo/rootset/kml", os.O_RDONLY)
     os.fsync(fd)
-    os.close(fd)
-
-
-def trim(root: str) -> None:
-    """As if every replica had all that is on the medium."""
-    commit(root)
-    fd = os.open(f"{root}/.intermezzo/rootset/kml", os.O_RDONLY)
-    fcntl.ioctl(fd, KML_TRIM, struct.pack("=Q", os.lseek(fd, 0, os.SEEK_END)))
     os.close(fd)
 
 
@@ -171,6 +161,7 @@ def test_trimmed_log(disk: str) -> None:
             wait_until(lambda: len(follower.numbers()) == 20, "the first records", 60)
             follower.process.send_signal(signal.SIGSTOP)
             make_and_remove(root, 1500)
+            commit(root)
             trim(root)
             first = Log.of_mount(root).first_recno
             equal(first > 21, True, "trimmed")

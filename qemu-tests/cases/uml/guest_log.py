@@ -20,6 +20,7 @@ from guest.expect import (as_user, equal, expect_errno, intermezzo_only, skip, s
                           wait_until)
 from guest.kml import (ATTRIBUTES, BODY, COMPLETE, EXCHANGE, EXISTENCE, LINK, ROOT, TIMES, WHITEOUT, WHOLE,
                        XATTR, Log, Record)
+from guest.log_info import trim
 from guest.mounting import remount_old
 from guest.replay import check, snapshot
 from guest.subject import CACHE, FILESET, IN_MEMORY, check_cache, make_cache, mounted
@@ -38,7 +39,7 @@ CHANGES_OF_SOME = {"tmpfs": (), "btrfs": ("zero",)}.get(CACHE, ("zero", "insert"
 # Filling segments takes time: less of it where less is promised.
 SHARE = 2 if CACHE in ("xfs", "btrfs") else 1
 TURNS = 6 // SHARE
-KML_TRIM, CLOCK_REALTIME_COARSE = 0x40087a21, 5
+CLOCK_REALTIME_COARSE = 5
 BIRTH = EXISTENCE | ATTRIBUTES | LINK | TIMES
 # What of its object an operation writes, where a case says nothing else.
 ASPECTS = {"create": BIRTH | BODY, "symlink": BIRTH | BODY, "mkdir": BIRTH, "mknod": BIRTH,
@@ -596,8 +597,8 @@ def test_trimmed_segments_are_used_again(disk: str) -> None:
             make_and_remove(root, turn, 700)
             log = Log.of_mount(root)
             equal(list(log.records())[-1].recno, (turn + 1) * 1400, "the newest record")
-            fcntl.ioctl(fd, KML_TRIM, struct.pack("=Q", log.end))
-            expect_errno(errno.EINVAL, fcntl.ioctl, fd, KML_TRIM, struct.pack("=Q", log.end + (1 << 20)))
+            trim(root, log.end)
+            expect_errno(errno.EINVAL, trim, root, log.end + (1 << 20))
             equal(list(Log.of_mount(root).records())[-1].recno, (turn + 1) * 1400, "the newest record")
         expect_errno(errno.ENODATA, os.pread, fd, 10, 120)
         equal(os.lseek(fd, 120, os.SEEK_DATA), Log.of_mount(root).first, "SEEK_DATA")

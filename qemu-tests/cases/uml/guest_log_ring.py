@@ -13,14 +13,14 @@ from guest.changes import change_a_bit_of_everything, fill_up, shrink
 from guest.disks import check_ext, copy_as_after_a_crash, make_ext4, run
 from guest.expect import equal, intermezzo_only
 from guest.kml import Log, Record
-from guest.log_info import JOURNALED, SEGMENT_LEAST, flags_of, info, wait_for_spares
+from guest.log_info import JOURNALED, SEGMENT_LEAST, flags_of, info, trim, wait_for_spares
 from guest.replay import Model, Tree, snapshot
 from guest.subject import FILESET, mounted
 from guest.syscalls import syncfs
 
 # As one is copied, small.
 DISKS = ("24M", "24M", "24M", "24M", "24M")
-FITRIM, KML_TRIM = 0xc0185879, 0x40087a21
+FITRIM = 0xc0185879
 BLOCK = 4096
 
 
@@ -34,8 +34,7 @@ def trim_log_and_disk(root: str) -> None:
     """Give up the whole log, and to the disk what is free."""
     log = Log.of_mount(root)
     equal([record.recno for record in log.records()][-1], info(root).end_recno, "the newest record")
-    with open(f"{root}/.intermezzo/rootset/kml", "rb") as stream:
-        fcntl.ioctl(stream, KML_TRIM, struct.pack("=Q", log.end))
+    trim(root, log.end)
     fd = os.open(root, os.O_RDONLY)
     fcntl.ioctl(fd, FITRIM, bytearray(struct.pack("=QQQ", 0, 2**64 - 1, 0)))
     os.close(fd)
@@ -141,7 +140,6 @@ def test_crash_while_segments_are_used_again(disk: str, second_disk: str) -> Non
     known: dict[int, Record] = {}
     with mounted(disk, f"{FILESET},commit=300") as root:
         baseline = snapshot(root)
-        kml = os.open(f"{root}/.intermezzo/rootset/kml", os.O_RDONLY)
 
         def learn() -> Log:
             log = Log.of_mount(root)
@@ -159,7 +157,7 @@ def test_crash_while_segments_are_used_again(disk: str, second_disk: str) -> Non
         while log.end < 2 * info(root).capacity:
             change_safely(turn)
             log, turn = learn(), turn + 1
-            fcntl.ioctl(kml, KML_TRIM, struct.pack("=Q", log.end))
+            trim(root, log.end)
         for turn in range(turn, turn + 3):
             change_safely(turn)
             safe = info(root).end_recno
@@ -169,5 +167,4 @@ def test_crash_while_segments_are_used_again(disk: str, second_disk: str) -> Non
             found = replays_after_a_crash(second_disk, baseline, known)
             equal((found[0].recno > 1, safe <= found[-1].recno < max(known)), (True, True),
                   f"records {found[0].recno} to {found[-1].recno} of {max(known)}, safe up to {safe}")
-            fcntl.ioctl(kml, KML_TRIM, struct.pack("=Q", log.end))
-        os.close(kml)
+            trim(root, log.end)
