@@ -2,7 +2,6 @@
 #include "daemon/client_side.h"
 
 #include <algorithm>
-#include <charconv>
 #include <exception>
 #include <utility>
 
@@ -50,9 +49,8 @@ ClientSide::ClientSide(MainLoop& loop, Random& random, KernelReplica& replica, h
       fileset_(std::move(fileset)),
       followed_(std::move(followed)) {}
 
-std::string ClientSide::target(const std::string& what,
-                               std::vector<std::pair<std::string, std::string>> query) const {
-  return to_string(http::Target{.path = path_to(fileset_, what), .query = std::move(query)});
+std::string ClientSide::target(const std::string& what) const {
+  return to_string(http::Target{.path = path_to(fileset_, what), .query = {}});
 }
 
 void ClientSide::step() {
@@ -391,9 +389,13 @@ void ClientSide::begin_upload(const BodyFile& body) {
 void ClientSide::upload(const BodyFile& body) {
   Pushing& it = *pushing_;
   // The number that the record has in our log: nobody else's of ours.
-  const std::uint64_t number = it.push.records[it.at].recno;
-  std::vector<std::byte> piece(std::min<std::uint64_t>(kUploadPiece, body.size() - it.offset));
-  body.read(it.offset, piece);
+  proto::Upload upload{.client = it.push.replica,
+                       .number = it.push.records[it.at].recno,
+                       .version = it.version,
+                       .offset = it.offset,
+                       .piece = {}};
+  upload.piece.resize(std::min<std::uint64_t>(kUploadPiece, body.size() - it.offset));
+  body.read(it.offset, upload.piece);
   it.answer.clear();
   http::Receiver receiver;
   receiver.data = [this](Bytes bytes) {
@@ -402,12 +404,9 @@ void ClientSide::upload(const BodyFile& body) {
   };
   receiver.done = [this](const http::Outcome& outcome) { on_uploaded(outcome); };
   it.transfer = http_.start({.method = http::Method::kPost,
-                             .target = target(kUpload, {{"client", kml::to_string(it.push.replica)},
-                                                        {"number", std::to_string(number)},
-                                                        {"version", std::to_string(it.version)},
-                                                        {"offset", std::to_string(it.offset)}}),
+                             .target = target(kUpload),
                              .headers = {{"Content-Type", "application/octet-stream"}},
-                             .body = std::move(piece),
+                             .body = encode(upload, kZstdLevel),
                              .longest_answer = kLongestProblem,
                              .patience = kPatience},
                             std::move(receiver));
@@ -415,22 +414,25 @@ void ClientSide::upload(const BodyFile& body) {
 
 void ClientSide::on_uploaded(const http::Outcome& outcome) {
   Pushing& it = *pushing_;
-  const std::string answer = first_line(it.answer);
   if (outcome.how != http::Outcome::How::kComplete) {
     fail(outcome.error);
     return;
   }
   if (outcome.head.status != 200) {
     fail_for_longer("the server answers an upload with status " +
-                        std::to_string(outcome.head.status) + ": " + answer,
+                        std::to_string(outcome.head.status) + ": " + first_line(it.answer),
                     proto::Kind::kPush);
     return;
   }
-  std::uint64_t here = 0;
-  const char* end = answer.data() + answer.size();
+  const auto decoded = proto::decode_uploaded(as_bytes(it.answer));
+  if (const auto* corrupt = std::get_if<proto::Corrupt>(&decoded)) {
+    fail_for_longer("the server's answer to an upload is none: " + corrupt->what,
+                    proto::Kind::kPush);
+    return;
+  }
+  const std::uint64_t here = std::get<proto::Uploaded>(decoded).here;
   const BodyFile& body = *file_of(it.push.bodies[it.at]);
-  if (std::from_chars(answer.data(), end, here).ptr != end || here > body.size() ||
-      (here <= it.offset && !std::exchange(it.resumes, false))) {
+  if (here > body.size() || (here <= it.offset && !std::exchange(it.resumes, false))) {
     // An empty body is never uploaded, so something more must be there now.
     fail("the server has lost a body that was being uploaded");
     return;

@@ -104,8 +104,7 @@ class ClientSide {
   void say_what_is_waited_for();
   void try_again();
   void retry_after(std::chrono::milliseconds delay);
-  [[nodiscard]] std::string target(
-      const std::string& what, std::vector<std::pair<std::string, std::string>> query = {}) const;
+  [[nodiscard]] std::string target(const std::string& what) const;
 
   MainLoop& loop_;
   Random& random_;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "daemon/server_side.h"
 
-#include <charconv>
 #include <exception>
 #include <utility>
 
@@ -34,15 +33,10 @@ Answer problem(int status, const std::string& text) {
           .body = std::vector<std::byte>(bytes.begin(), bytes.end())};
 }
 
-std::optional<std::uint64_t> number_in(const http::Target& target, const std::string& key) {
-  const std::string* text = target.value(key);
-  std::uint64_t value = 0;
-  if (text == nullptr) {
-    return std::nullopt;
-  }
-  const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), value);
-  return error == std::errc() && end == text->data() + text->size() ? std::optional(value)
-                                                                    : std::nullopt;
+/// It sent something else than it asks for.
+void refuse(Exchange& exchange, std::string_view asked, const std::string& why) {
+  log::warning(exchange.request().address, " sent what is no ", asked, ": ", why);
+  exchange.answer(problem(400, why));
 }
 
 /// Gives a client the bodies that it asked for, as fast as it takes them.
@@ -149,19 +143,16 @@ void ServerSide::fail(Exchange& exchange, const std::exception& error) {
 }
 
 void ServerSide::answer_upload(Exchange& exchange) {
-  const http::Incoming& request = exchange.request();
-  const std::string* client = request.target.value("client");
-  const std::optional<kml::Uuid> uuid = client != nullptr ? kml::uuid_from(*client) : std::nullopt;
-  const std::optional<std::uint64_t> number = number_in(request.target, "number");
-  const std::optional<std::uint64_t> version = number_in(request.target, "version");
-  const std::optional<std::uint64_t> offset = number_in(request.target, "offset");
-  if (!uuid || !number || !version || !offset) {
-    exchange.answer(problem(400, "client, number, version and offset must be there"));
+  const auto decoded = proto::decode_upload(exchange.request().body);
+  if (const auto* corrupt = std::get_if<proto::Corrupt>(&decoded)) {
+    refuse(exchange, kUpload, corrupt->what);
     return;
   }
+  const auto& upload = std::get<proto::Upload>(decoded);
   try {
-    const std::uint64_t here = uploads_.add(*uuid, *number, *version, *offset, request.body);
-    exchange.answer(problem(200, std::to_string(here)));
+    const std::uint64_t here =
+        uploads_.add(upload.client, upload.number, upload.version, upload.offset, upload.piece);
+    exchange.answer({.status = 200, .headers = octets(), .body = encode(proto::Uploaded{here})});
   } catch (const SysError& error) {
     // A body that finds no room: nothing has happened to the tree.
     fail(exchange, error);
@@ -185,9 +176,7 @@ void ServerSide::answer_message(Exchange& exchange, proto::Kind kind) {
     return;
   }
   if (!message) {
-    log::warning(exchange.request().address, " sent what is no ", proto::name_of(kind), ": ",
-                 reader.why());
-    exchange.answer(problem(400, reader.why()));
+    refuse(exchange, proto::name_of(kind), reader.why());
     return;
   }
   answer(exchange, std::get<Request>(*message));

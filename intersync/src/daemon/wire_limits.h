@@ -8,6 +8,7 @@
 
 #include "http/message.h"
 #include "proto/messages.h"
+#include "proto/upload.h"
 
 namespace izo::daemon {
 
@@ -30,7 +31,8 @@ inline constexpr std::size_t kMostPushed = 1024;
 
 /// A piece of an upload.
 inline constexpr std::size_t kUploadPiece = std::size_t{3} << 20;
-static_assert(kUploadPiece <= http::kMaxRequestBody);
+static_assert(kUploadPiece <= proto::kMostOfUpload);
+static_assert(kUploadPiece + (std::size_t{1} << 10) < http::kMaxRequestBody);
 
 /// Bytes of an answer's frames, decompressed: what a client takes of a server that does not end.
 /// All but bodies, which go to the disk, comes to lie in memory; what a server has to say fits.

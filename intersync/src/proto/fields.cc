@@ -35,6 +35,10 @@ void FieldWriter::table(const std::vector<kml::Uuid>& table) {
   }
 }
 
+void FieldWriter::bytes_to_the_end(std::span<const std::byte> bytes) {
+  bytes_.insert(bytes_.end(), bytes.begin(), bytes.end());
+}
+
 std::span<const std::byte> FieldReader::take(std::size_t size) {
   if (short_ || rest_.size() < size) {
     short_ = true;

@@ -29,6 +29,8 @@ class FieldWriter {
   /// At most 65535 bytes.
   void text(std::string_view text);
   void table(const std::vector<kml::Uuid>& table);
+  /// The last field: all that comes behind it belongs to it.
+  void bytes_to_the_end(std::span<const std::byte> bytes);
 
   [[nodiscard]] const std::vector<std::byte>& bytes() const { return bytes_; }
 
@@ -56,6 +58,8 @@ class FieldReader {
   std::vector<kml::Uuid> table();
   /// One byte, 0 or 1.
   bool flag();
+  /// All that is left; of what is read.
+  std::span<const std::byte> bytes_to_the_end() { return take(rest_.size()); }
 
   /// What was read may not be: as if it ended before.
   void refuse() { short_ = true; }

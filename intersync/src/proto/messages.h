@@ -22,7 +22,7 @@ std::string_view name_of(Kind kind);
 std::optional<Kind> kind_of(std::string_view name);
 Kind kind_of(const repl::Request& request);
 
-/// Types of frames.
+/// Types of frames in them; upload.h has two more.
 enum class Part : std::uint8_t {
   kHead = 1,
   kRecords = 2,  ///< Records as they stand in a log, one behind the other.

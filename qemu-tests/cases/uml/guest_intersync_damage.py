@@ -17,8 +17,10 @@ from guest.subject import FILESET, mounted
 ENVIRONMENT = ("IZO_TOOLS",)
 CASE_DEADLINE = 240
 OPTIONS = f"{FILESET},mtp=/srv"
-KINDS = {"hello", "pull", "list", "describe", "fetch", "push"}
+KINDS = {"hello", "pull", "list", "describe", "fetch", "push", "upload"}
 GARBAGE = b"garbage " * 12
+# What is larger than 2 MiB is uploaded before its record, in pieces of 3 MiB.
+LARGE = 4_000_000
 LENGTH = re.compile(rb"(?i)content-length: (\d+)")
 LAST_CHUNK = b"0\r\n\r\n"
 
@@ -101,11 +103,13 @@ class BadLine(Link):
 DAMAGES = {"cut off": cut_off, "one bit wrong": one_bit_wrong, "too long": too_long}
 
 
-def change_again(mine: Path, theirs: Path) -> bool:
+def change_again(root: str, other: str, names: dict[str, int]) -> bool:
     """As soon as they have it: a push whose answer went by while another kind was damaged does not come
     again."""
-    if theirs.exists() and theirs.read_bytes() == mine.read_bytes():
-        mine.write_bytes(os.urandom(3000))
+    for name, size in names.items():
+        mine, theirs = Path(other, name), Path(root, name)
+        if not mine.exists() or theirs.exists() and theirs.read_bytes() == mine.read_bytes():
+            mine.write_bytes(os.urandom(size))
     return False
 
 
@@ -119,11 +123,11 @@ def each_kind_damaged(disk: str, requests: bool) -> None:
             Path(root, f"d/f{number}").write_bytes(os.urandom(3000 + number))
         for how in DAMAGES:
             with BadLine(requests, how) as line, mounted("none", OPTIONS, fstype="vintermezzo") as other:
-                own, theirs = Path(other, f"own of {how}"), Path(root, f"own of {how}")
-                own.write_bytes(os.urandom(3000))
+                own = {f"own of {how}": 3000, f"large of {how}": LARGE}
+                change_again(root, other, own)
                 since = len(server.said())
                 with Intersync(other, server=line.server) as client:
-                    wait_until(lambda: line.all_damaged() or change_again(own, theirs),
+                    wait_until(lambda: line.all_damaged() or change_again(root, other, own),
                                f"{how}: each kind is damaged, and the client begins anew each time", 90)
                     Path(root, "d/f0").write_bytes(how.encode())
                     converge(root, other, server, client)
