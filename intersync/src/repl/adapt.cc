@@ -4,10 +4,9 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <array>
-#include <cstdio>
 
 #include "kml/codec.h"
+#include "repl/conflict_name.h"
 
 namespace izo::repl {
 
@@ -306,27 +305,6 @@ class Adapter {
 
 Adapted adapt(Record record, const Index& index, const Moves& moves, Yields yields) {
   return Adapter(std::move(record), index, moves, yields).run();
-}
-
-std::string conflict_name(const std::string& name, const Fid& fid, std::uint64_t number) {
-  // FNV-1a. The maker's UUID is left out: inode, generation and number tell apart what wants one
-  // name.
-  std::uint64_t hash = 0xcbf29ce484222325U;
-  for (const std::uint64_t word : {fid.ino, std::uint64_t{fid.generation}, number}) {
-    for (unsigned shift = 0; shift < 64; shift += 8) {
-      hash = (hash ^ (word >> shift & 0xff)) * 0x100000001b3U;
-    }
-  }
-  std::array<char, 24> suffix{};
-  std::snprintf(suffix.data(), suffix.size(), ".conflict-%08x",
-                static_cast<unsigned>(hash ^ hash >> 32));
-  const std::string_view tail(suffix.data());
-  std::string out = name.substr(0, 255 - tail.size());
-  // A second loss does not make the name longer.
-  if (const std::size_t old = out.rfind(".conflict-"); old != std::string::npos && old != 0) {
-    out.resize(old);
-  }
-  return out.append(tail);
 }
 
 std::optional<Name> name_made(const Record& record) {

@@ -47,10 +47,6 @@ using Adapted = std::variant<Record, Passed, Repair>;
 /// with numbers above the record's `seen`; on a client, all.
 Adapted adapt(Record record, const Index& index, const Moves& moves, Yields yields);
 
-/// The name that a loser gets: NAME.conflict-XXXXXXXX, at most 255 bytes. The same on every replica
-/// for the same object and number.
-std::string conflict_name(const std::string& name, const Fid& fid, std::uint64_t number);
-
 /// The name that a record gives to its object.
 std::optional<Name> name_made(const Record& record);
 

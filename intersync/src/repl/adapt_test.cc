@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "repl/conflict_name.h"
 #include "repl/test_records.h"
 
 namespace izo::repl {
@@ -122,17 +123,6 @@ TEST(Adapt, NoDirectoryComesToLieWithinItself) {
             "rename root/dir root/" + conflict_name("dir", kDir, 0));
   EXPECT_EQ(adapted(record, Yields::kOccupant, index),
             "move inner to " + conflict_name("inner", kNew, 0));
-}
-
-TEST(Adapt, ConflictNames) {
-  const std::string one = conflict_name("report.txt", kA, 0);
-  EXPECT_EQ(one.substr(0, 20), "report.txt.conflict-");
-  EXPECT_EQ(one.size(), 28U);
-  EXPECT_NE(one, conflict_name("report.txt", kA, 1));
-  EXPECT_NE(one, conflict_name("report.txt", kB, 0));
-  // Not longer each time, and never too long.
-  EXPECT_EQ(conflict_name(one, kA, 0), one);
-  EXPECT_EQ(conflict_name(std::string(255, 'x'), kA, 0).size(), 255U);
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "repl/conflict_name.h"
 
 namespace izo::repl {
 

@@ -12,13 +12,11 @@
 
 #include "base/error.h"
 #include "kml/quoted.h"
+#include "repl/conflict_name.h"
 #include "tools/record_json.h"
 
 namespace izo::tools {
 namespace {
-
-constexpr std::string_view kMark = ".conflict-";
-constexpr std::size_t kDigits = 8;
 
 struct CloseTree {
   void operator()(FTS* tree) const { ::fts_close(tree); }
@@ -44,18 +42,6 @@ char type_of(mode_t mode) {
 }
 
 }  // namespace
-
-std::optional<std::string> original_name(std::string_view name) {
-  if (name.size() <= kMark.size() + kDigits) {
-    return std::nullopt;
-  }
-  const std::string_view tail = name.substr(name.size() - kMark.size() - kDigits);
-  if (!tail.starts_with(kMark) ||
-      tail.substr(kMark.size()).find_first_not_of("0123456789abcdef") != std::string_view::npos) {
-    return std::nullopt;
-  }
-  return std::string(name.substr(0, name.size() - tail.size()));
-}
 
 std::string to_text(const ConflictCopy& copy) {
   std::array<char, 32> time{};
@@ -101,7 +87,7 @@ void find_conflict_copies(const std::string& root,
     if (entry->fts_level == 0 || entry->fts_info == FTS_DP || entry->fts_info == FTS_NS) {
       continue;
     }
-    if (const std::optional<std::string> name = original_name(entry->fts_name)) {
+    if (const std::optional<std::string> name = repl::original_name(entry->fts_name)) {
       const struct stat& status = *entry->fts_statp;
       found({.path = std::string(entry->fts_path).substr(before),
              .name = *name,

@@ -6,9 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <nlohmann/json_fwd.hpp>
-#include <optional>
 #include <string>
-#include <string_view>
 
 namespace izo::tools {
 
@@ -21,9 +19,6 @@ struct ConflictCopy {
 
   bool operator==(const ConflictCopy&) const = default;
 };
-
-/// NAME, if that is the name of a conflict copy. One that was cut to fit is what is left of it.
-std::optional<std::string> original_name(std::string_view name);
 
 /// A line, without its end.
 std::string to_text(const ConflictCopy& copy);

@@ -11,25 +11,9 @@
 
 #include "base/error.h"
 #include "base/temporary_folder.h"
-#include "repl/adapt.h"
 
 namespace izo::tools {
 namespace {
-
-TEST(ConflictCopies, TheNameIsThatOfTheEngine) {
-  const kml::Fid fid{.replica = 2, .ino = 12, .generation = 7};
-  EXPECT_EQ(original_name(repl::conflict_name("a.txt", fid, 5)), "a.txt");
-  const std::string longest(255, 'n');
-  EXPECT_EQ(original_name(repl::conflict_name(longest, fid, 5)), std::string(237, 'n'));
-}
-
-TEST(ConflictCopies, OtherNamesAreNone) {
-  for (const char* name :
-       {"", "a", ".conflict-12345678", "a.conflict-1234567", "a.conflict-123456789",
-        "a.conflict-1234567G", "a.conflict-1234567A", "a.conflict-12345678.b"}) {
-    EXPECT_EQ(original_name(name), std::nullopt) << name;
-  }
-}
 
 TEST(ConflictCopies, AllOfATreeAreFound) {
   const TemporaryFolder folder;
