@@ -50,13 +50,17 @@ same_as_the_other() {
 }
 
 # Nothing that the daemon says of itself, with all that it can say, or does, is a change. The seconds are not a wait
-# for something: nothing must happen in them.
-no_record_in() {
-    before=$(stat -c %s /.intermezzo/rootset/kml)
-    sleep "$1"
-    [ "$(stat -c %s /.intermezzo/rootset/kml)" = "$before" ]
+# for something: nothing must happen in them. What a reader is shown is what is committed, so the log is committed
+# before each look.
+LOG=/.intermezzo/rootset/kml
+log_end() { sync "$LOG" && stat -c %s "$LOG"; }
+no_record_in() { before=$(log_end) && sleep "$1" && [ "$(log_end)" = "$before" ]; }
+daemon_says_all() {
+    tr '\0' ' ' < "/proc/$(systemctl show --property=MainPID --value intersync@-.service)/cmdline" |
+        grep -qF -- ' -debug 31 '
 }
 root_is_idle() {
+    izo_check 'intersync runs with -debug 31' daemon_says_all
     wait_for "$LIMIT" 'nothing is on its way' no_record_in 3
     izo_check 'no record in 10 s of an idle root with -debug 31' no_record_in 10
 }
