@@ -24,7 +24,7 @@ def content_hash(path: str) -> str:
     with open(path, "rb", buffering=0) as stream:
         while block := stream.read(1 << 18):
             digest.update(block)
-    return digest.hexdigest()[:16]
+    return digest.hexdigest()
 
 
 def describe(path: str, with_times: bool = False) -> dict[str, Any]:
