@@ -115,7 +115,7 @@ std::vector<std::string> troubles(const FilesetStatus& status) {
   if (status.log && status.log->overflow) {
     out.emplace_back(
         "the log overflowed: changes after its last record are not in it; nothing is shared until "
-        "the cache is made anew");
+        "a client is made anew, or a server's log begins anew: see intersync(8)");
   }
   if (!status.log && status.unknown.empty() && !status.mount.is_read_only()) {
     out.emplace_back(
