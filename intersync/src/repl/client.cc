@@ -554,7 +554,9 @@ void Client::on_welcome(const Welcome& welcome) {
     if (welcome.first_recno > 1) {
       throw Error(
           "this replica is a copy that does not know of when, and the server does not have "
-          "the beginning of its log any more: make it anew, with mkizofs --clone or empty");
+          "the beginning of its log any more: make it anew, empty or as a copy of the server's "
+          "disk "
+          "(mkizofs --clone --of-server)");
     }
     at = {.epoch = welcome.epoch, .recno = 0, .offset = welcome.first};
     replica_.set_received(welcome.replica, at);

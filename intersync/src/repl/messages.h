@@ -16,7 +16,8 @@ namespace izo::repl {
 
 /// What people are told to do with a replica that cannot go on.
 inline constexpr const char* kMakeAnew =
-    "save what has changed on it since, and make it anew, with mkizofs --clone or empty";
+    "save what has changed on it since, and make it anew, empty or as a copy of the server's disk "
+    "(mkizofs --clone --of-server)";
 
 /// Who the client is.
 struct Hello {

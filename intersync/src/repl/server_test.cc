@@ -121,7 +121,7 @@ TEST(Server, RefusesAnotherLifeOfAClientsLog) {
   const Hello anew{.replica = state.replica, .epoch = state.epoch + 1, .table = state.table};
   EXPECT_EQ(pair.refusal(anew),
             "the client's log has begun anew: save what has changed on it since, and make it anew, "
-            "with mkizofs --clone or empty");
+            "empty or as a copy of the server's disk (mkizofs --clone --of-server)");
   EXPECT_EQ(pair.there.received(state.replica), had);
   Push push = pair.push(record);
   push.epoch = anew.epoch;
@@ -214,7 +214,8 @@ TEST(Client, DoesNotGoOnWithALogThatHasBegunAnew) {
     EXPECT_STREQ(
         error.what(),
         "the server's log has begun anew: this replica cannot go on from what it has; save "
-        "what has changed on it since, and make it anew, with mkizofs --clone or empty");
+        "what has changed on it since, and make it anew, empty or as a copy of the server's disk "
+        "(mkizofs --clone --of-server)");
   }
   EXPECT_EQ(pair.here.manifest(true), before);
   EXPECT_EQ(pair.here.received(welcome.replica), had);
@@ -304,7 +305,8 @@ TEST(Client, DoesNotGoOnFromAnOlderStateOfItsDisk) {
         "this replica's log ends with record " + std::to_string(older) +
             ", before what the server has of it, up to record " + std::to_string(end) +
             ": its disk was put back to an older state, or lost power without a journal; save "
-            "what has changed on it since, and make it anew, with mkizofs --clone or empty");
+            "what has changed on it since, and make it anew, empty or as a copy of the server's "
+            "disk (mkizofs --clone --of-server)");
   }
   EXPECT_EQ(pair.there.manifest(true), there);
   EXPECT_EQ(pair.here.manifest(true), here);
