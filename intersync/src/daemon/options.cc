@@ -21,8 +21,9 @@ constexpr const char* kHelp =
     "  --plain-http          without encryption: anybody on the network can read and write\n"
     "                        everything. There is nothing else yet: it must be given, on both "
     "sides\n"
-    "  --server=HOST[:PORT]  of whom to be a client\n"
-    "  --listen=ADDRESS      a server's numeric address (default: all)\n"
+    "  --server=HOST[:PORT]  of whom to be a client; by an IPv6 address: "
+    "--server='[ADDRESS]:PORT'\n"
+    "  --listen=ADDRESS      a server's numeric address, without brackets (default: all)\n"
     "  --port=N              a server's port (default: 7733; 0: any that is free)\n"
     "  --commit-delay=MS     how soon a change is brought onto the medium to be sent (default: "
     "10)\n"
@@ -54,7 +55,10 @@ CommandOption text(const char* name, std::string& out) {
 
 std::string take_server(Options& out, const std::string& value) {
   out.server = value;
-  return base_url(value) ? "" : "--server=" + value + " is no HOST or HOST:PORT";
+  return base_url(value) ? ""
+                         : "--server=" + value +
+                               " is no HOST or HOST:PORT; an IPv6 address stands in brackets, as "
+                               "in [fd00::1]:7733";
 }
 
 std::string take_port(Options& out, const std::string& value) {

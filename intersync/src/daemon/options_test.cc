@@ -117,8 +117,9 @@ TEST(Options, HelpAndVersionAreSaidInsteadOfAnythingElse) {
     EXPECT_EQ(said.code, 0);
     EXPECT_TRUE(said.text.starts_with("usage: intersync ")) << said.text;
     EXPECT_TRUE(said.text.ends_with(".\n")) << said.text;
-    for (const char* name : {"--server=", "--listen=", "--port=", "--plain-http", "--commit-delay=",
-                             "--state=", "--log=", "-debug ", "-h, ", "--help", "--version"}) {
+    for (const char* name : {"--server=", "--listen=", "--port=", "--plain-http",
+                             "--commit-delay=", "--state=", "--log=", "-debug ", "-h, ", "--help",
+                             "--version", "[ADDRESS]:PORT"}) {
       EXPECT_NE(said.text.find(name), std::string::npos) << name;
     }
   }
@@ -142,9 +143,11 @@ TEST(Options, ValuesThatDoNotFitAreRefused) {
     EXPECT_EQ(complaint({"-debug", value, "/mnt"}),
               see_help("-debug " + value + " is not from 0 to 31"));
   }
-  for (const std::string value : {"", "h:", "h:0", "a:b:c"}) {
+  for (const std::string value : {"", "h:", "h:0", "a:b:c", "fe80::1", "[fe80::1]80"}) {
     EXPECT_EQ(complaint({"--server=" + value, "/mnt"}),
-              see_help("--server=" + value + " is no HOST or HOST:PORT"));
+              see_help("--server=" + value +
+                       " is no HOST or HOST:PORT; an IPv6 address stands in brackets, as in "
+                       "[fd00::1]:7733"));
   }
 }
 
