@@ -32,6 +32,11 @@ SAFE_FACT, ASK_FACT = "safe", "asks the host"
 SAFE = re.compile(rf"^IZO \w+ fact {SAFE_FACT}: (\d+) *\r?\n", re.MULTILINE)
 # What both ask for, one after the other, of the cable between them, and whether it is there then.
 CABLE_STEPS = (("to cut the link", False), ("to put the link back", True))
+# What each boot says of itself, in the order that the old guide has (docs/history.md).
+BOOT_ORDER = ("the root is read-only before the remount", "a write before the remount says read-only",
+              "no_filter is set before the remount", "the root is read-write after the remount",
+              "intersync did not run yet when a unit had written a file", "no_filter was set then",
+              "intersync runs", "no_filter is cleared")
 # Who tells, what, and facts about it.
 Told = Callable[[str, str, dict[str, str]], None]
 
@@ -52,6 +57,11 @@ def _install(image: Path) -> None:
 def other(role: str) -> str:
     """The other one of the two."""
     return ROLES[1 - ROLES.index(role)]
+
+
+def propagated(role: str) -> str:
+    """What this one says next in its first boot."""
+    return f"what the {other(role)} wrote before intersync ran is here"
 
 
 def network(directory: Path, role: str) -> list[str]:

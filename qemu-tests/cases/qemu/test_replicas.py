@@ -40,6 +40,8 @@ TWO_ROOTS = TwoRoots("two-debian-roots", "replica-root.sh", cores=2)
 
 # The names of their last boots.
 AT_THE_END = ("server", "client-again")
+# Facts that say when it was what.
+STATES = ("seen read-only", "read-write", "multi-user")
 # Directories of the server's in which nothing but what is class local changes.
 TOUCHED = ("etc/default", "var")
 
@@ -86,12 +88,25 @@ def test_the_root_is_read_only_first_and_read_write_by_its_remount(outcome: Outc
 
 
 @boots(TWO_ROOTS)
+def test_each_boot_has_its_milestones_in_their_order(outcome: Outcome) -> None:
+    """Those of docs/history.md, from the read-only root to changes that travel; by the guest's clock too."""
+    told = [check.name for check in outcome.verdict.checks]
+    for boot in (*replicas.ROLES, AT_THE_END[1]):
+        order = [f"{boot}: {milestone}" for milestone in replicas.BOOT_ORDER]
+        if boot in replicas.ROLES:
+            order.append(f"{boot}: {replicas.propagated(boot)}")
+        assert [name for name in told if name in order] == order, outcome.explain()
+        seconds = [float(outcome.fact(f"{boot}: {state}")) for state in STATES]
+        assert seconds == sorted(seconds), f"{boot}: {seconds}"
+
+
+@boots(TWO_ROOTS)
 def test_what_was_written_before_intersync_ran_comes_too(outcome: Outcome) -> None:
     for names in (replicas.ROLES, AT_THE_END):
         _require_of_both(outcome, "intersync did not run yet when a unit had written a file",
                          "no_filter was set then", names=names)
-    outcome.require("client: what the server wrote before intersync ran is here")
-    outcome.require("server: what the client wrote before intersync ran is here")
+    for side in replicas.ROLES:
+        outcome.require(f"{side}: {replicas.propagated(side)}")
 
 
 @boots(TWO_ROOTS)
