@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Iterator
 
 from guest.disks import check_ext, run
-from guest.expect import equal, intermezzo_only
+from guest.expect import equal, intermezzo_only, wait_until
 from guest.intersync import converge, loopback_up, program
 from guest.mounting import umount
 from guest.subject import HOST
@@ -93,6 +93,16 @@ def state_folder(number: int, mount_point: str) -> str:
     return log["replica_uuid"]
 
 
+def is_all_sent(server: str, client: str) -> bool:
+    """By the lines that the page names."""
+    there, here = (run(f"{TOOLS}/izoctl", "status", root) for root in (server, client))
+    replica = re.findall(r"^  replica +\d+, (\S+)$", here, re.MULTILINE)[0]
+    last = re.findall(r"^  records +(?:\d+ to (\d+)|none since 1),", here, re.MULTILINE)[0] or "0"
+    applied = re.findall(rf"^  peer +{replica}, its log \S+ is applied up to record (\d+)$", there,
+                         re.MULTILINE)
+    return applied == [last] and "\n  bodies      0 not closed or not on the medium yet\n" in here
+
+
 def is_of_1999(disk: str) -> None:
     """An ext3 as mke2fs made it for small disks then, and does."""
     said = run("dumpe2fs", "-h", disk)
@@ -118,7 +128,12 @@ def quick_start(disk: str, more: str = "") -> None:
     equal(os.path.isdir(f"{server}/from-the-client"), True, "what the client made")
     equal(state_folder(0, server) != state_folder(1, client), True, "two replicas")
     equal(Path("/var/log/intersync/intermezzo-1.log").exists(), True, "the client's log")
+    wait_until(lambda: is_all_sent(server, client), "all has been sent")
+    for mount_point in (client, server):
+        equal("busy" in run("umount", mount_point, ok=(32,)), True, "what umount says while intersync runs")
     terminal.close()
+    os.mkdir(f"{client}/not-sent")
+    equal(is_all_sent(server, client), False, "all has been sent")
     for mount_point in (client, server):
         umount(mount_point)
     check_ext(disk)
