@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-"""docs/root-filesystem.md, "When the log has ended": its commands, of a client and of a server, with this
-guest's disks."""
+"""docs/root-filesystem.md, "When the log has ended" and "When there is no room for one more client": the
+commands, of a client and of a server, with this guest's disks."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from guest.expect import equal, intermezzo_only, wait_until
 from guest.intersync import Intersync, converge, loopback_up
 from guest.log_info import OVERFLOW, flags_of
 from guest.mounting import mount_old, umount
+from guest.reint import position
 from guest.subject import HOST, mount_point
 
 ENVIRONMENT = ("IZO_TOOLS",)
@@ -23,16 +24,23 @@ CASE_DEADLINE = 240
 TOOLS = f"{os.environ.get('IZO_TOOLS')}/src/tools"
 LOOPBACK = "127.0.0.1"
 BEGUN_ANEW = "the server's log has begun anew"
+NO_ROOM = "trying again"
+PEERS = 56
 CLIENT = "systemctl cp umount mkizofs mount systemctl".split()
 PUT_BACK = "diff cp".split()
 SERVER = "systemctl umount mount rm umount mount systemctl".split()
 
 
+def lines_of(heading: str) -> list[str]:
+    """What the page lets a reader type in a section."""
+    page = Path(HOST, "root-filesystem.md").read_text(encoding="utf-8")
+    section = page.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    return [line.strip() for line in re.findall(r"^ {4,}(\S.*)$", section, re.MULTILINE)]
+
+
 def commands() -> tuple[list[str], list[str], list[str]]:
     """The page's lines: what makes a client anew, what puts its own back, what begins a server's log."""
-    page = Path(HOST, "root-filesystem.md").read_text(encoding="utf-8")
-    section = page.split("\n## When the log has ended\n")[1].split("\n## ")[0]
-    typed = [line.strip() for line in re.findall(r"^ {4,}(\S.*)$", section, re.MULTILINE)]
+    typed = lines_of("When the log has ended")
     equal([line.split()[0] for line in typed], CLIENT + PUT_BACK + SERVER, "commands")
     server = len(typed) - len(SERVER)
     return typed[:len(CLIENT)], typed[len(CLIENT):server], typed[server:]
@@ -83,6 +91,10 @@ class Side:
         """As the page says it."""
         peer = re.compile(r"^  peer .*, our server$", re.MULTILINE)
         wait_until(lambda: bool(peer.search(run(f"{TOOLS}/izoctl", "status", self.root))), "the whole tree")
+
+    def peers(self) -> int:
+        """How many `izoctl status` names."""
+        return run(f"{TOOLS}/izoctl", "status", self.root).count("\n  peer  ")
 
     def close(self) -> None:
         """The machine is switched off; nothing is wrong with its disk."""
@@ -161,5 +173,30 @@ def test_of_a_server(disk: str, second_disk: str) -> None:
     for side in (server, client):
         has_all(side.root)
         equal(Path(side.root, "both/theirs").read_bytes(), b"by the client meanwhile", "the client's")
+    client.close()
+    server.close()
+
+
+@intermezzo_only
+def test_of_a_server_without_room_for_one_more_client(disk: str, second_disk: str) -> None:
+    """With the positions of 56 replicas a server takes no other client; with a new log as the page says it
+    has its tree as it was, and takes the client."""
+    _, _, begin_anew = commands()
+    remove, = lines_of("When there is no room for one more client")
+    equal(remove.split()[0], "rm", "the command")
+    loopback_up()
+    server = Side(disk)
+    fill_tree(server.root)
+    for number in range(PEERS):
+        position(server.root, bytes([number + 1]) * 16, 1, 1, 1)
+    equal(server.peers(), PEERS, "lines that say peer")
+    client = Side(second_disk, LOOPBACK)
+    client.daemon.await_word(NO_ROOM)
+    equal(sorted(set(os.listdir(client.root)) - {"lost+found"}), [], "what came without a place")
+    server.type([remove if line.startswith("rm ") else line for line in begin_anew])
+    client.await_whole()
+    converge(server.root, client.root, server.daemon, client.daemon)
+    equal((server.peers(), sorted(os.listdir(f"{client.root}/both"))),
+          (1, "link mine removed symlink theirs".split()), "peers, and what came")
     client.close()
     server.close()
