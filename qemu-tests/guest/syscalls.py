@@ -15,6 +15,7 @@ AT_EMPTY_PATH = 0x1000
 RENAME_NOREPLACE, RENAME_EXCHANGE, RENAME_WHITEOUT = 1, 2, 4
 FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_COLLAPSE, FALLOC_ZERO, FALLOC_INSERT = 1, 2, 8, 16, 32
 MNT_FORCE, MNT_DETACH = 1, 2
+UTIME_OMIT = 0x3ffffffe
 CLONE_NEWNS, CLONE_NEWUSER = 0x20000, 0x10000000
 
 # Same numbers on the x86-64 host and in a 64-bit User-mode Linux guest.
@@ -26,6 +27,7 @@ _NUMBERS = {
     "fanotify_mark": 301, "quotactl": 179, "linkat": 265, "fchmodat": 268, "renameat2": 316, "statx": 332,
     "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432, "fspick": 433, "mprotect": 10,
     "mmap": 9, "munmap": 11, "mount_setattr": 442, "cachestat": 451, "ioctl": 16,
+    "utimensat": 280,
 }
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
@@ -160,6 +162,8 @@ class Inotify:
     def __init__(self) -> None:
         self.fd = call("inotify_init1", os.O_NONBLOCK | os.O_CLOEXEC)
         self._labels: dict[int, str] = {}
+        # of the events that events() gave last: what pairs the two of a rename
+        self.cookies: list[int] = []
 
     def watch(self, path: str, label: str = "", mask: int = 0xFFF) -> None:
         """Watch path for all events."""
@@ -168,6 +172,7 @@ class Inotify:
     def events(self) -> list[tuple[str, str, str]]:
         """All events that have happened since the last call."""
         found = []
+        self.cookies = []
         while True:
             try:
                 data = os.read(self.fd, 65536)
@@ -175,11 +180,12 @@ class Inotify:
                 return found
             at = 0
             while at < len(data):
-                watch, mask, _, length = struct.unpack_from("=iIII", data, at)
+                watch, mask, cookie, length = struct.unpack_from("=iIII", data, at)
                 name = data[at + 16:at + 16 + length].split(b"\0", 1)[0]
                 names = [word for bit, word in INOTIFY_EVENTS.items() if mask & bit]
                 if mask & 0x40000000:
                     names.append("ISDIR")
+                self.cookies.append(cookie)
                 found.append((self._labels.get(watch, "?"), "|".join(names), os.fsdecode(name)))
                 at += 16 + length
 

@@ -9,21 +9,26 @@ import errno
 import fcntl
 import mmap
 import os
+import re
 import signal
+import stat
 import struct
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Callable, Iterator, NamedTuple
 
+from guest.changes import ACL_TWO_USERS
 from guest.disks import check_ext
 from guest.expect import equal, expect_errno, intermezzo_only, start_child, wait_until
 from guest.kml import Log
 from guest.mounting import MS_BIND, mount_old, umount
 from guest.reint import Replica, position, raw_records, submit
 from guest.reint_pair import all_stored, same, tree, two
-from guest.syscalls import CLONE_NEWNS, RENAME_EXCHANGE, Inotify, call, rename
+from guest.syscalls import (AT_FDCWD, CLONE_NEWNS, RENAME_EXCHANGE, RENAME_WHITEOUT, UTIME_OMIT, Inotify,
+                            call, link_open_file, rename)
 
 CASE_DEADLINE = 120
 FIFREEZE, FITHAW = 0xC0045877, 0xC0045878
+FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, NODUMP = 0x80086601, 0x40086602, 0x40
 MS_REC, MS_PRIVATE = 0x4000, 1 << 18
 PAGE = 4096
 
@@ -323,6 +328,187 @@ def test_watches_see_a_body_as_an_editors_save(disk: str, second_disk: str) -> N
         goes = held.index(("the reader", "goes", ""))
         equal(sorted(held[:goes]), [("directory", "MOVED_TO", "f"), ended[0]], "with a reader")
         equal(("file", "DELETE_SELF", "") in held[goes:], True, f"when the reader goes: {held[goes:]}")
+
+
+def write(name: str, flags: int = 0) -> None:
+    """A body for a file."""
+    fd = os.open(name, os.O_WRONLY | flags)
+    os.write(fd, b"text")
+    os.close(fd)
+
+
+def name_a_nameless(name: str) -> None:
+    """A file that gets its name after its body."""
+    fd = os.open(os.path.dirname(name), os.O_TMPFILE | os.O_WRONLY)
+    os.write(fd, b"text")
+    link_open_file(fd, name)
+    os.close(fd)
+
+
+def set_no_dump(name: str) -> None:
+    """As chattr(1) does."""
+    fd = os.open(name, os.O_RDONLY)
+    flags, = struct.unpack("=Q", fcntl.ioctl(fd, FS_IOC_GETFLAGS, bytes(8)))
+    fcntl.ioctl(fd, FS_IOC_SETFLAGS, struct.pack("=Q", flags | NODUMP))
+    os.close(fd)
+
+
+def set_time(name: str, which: int) -> None:
+    """One of the times: of access (0) or of modification (1)."""
+    times = [(0, UTIME_OMIT)] * 2
+    times[which] = (1, 3)
+    call("utimensat", AT_FDCWD, name, struct.pack("=qqqq", *times[0], *times[1]), 0)
+
+
+class Alike(NamedTuple):
+    """A change of a tree, and which of its objects are watched then, beside the directories d and e."""
+    name: str
+    change: Callable[[], object]
+    watched: tuple[str, ...] = ()
+
+
+class Different(NamedTuple):
+    """A change that reintegration makes in another way: all events of the call, and all of reintegration."""
+    name: str
+    change: Callable[[], object]
+    watched: tuple[str, ...]
+    of_the_call: list[str]
+    applied: list[str]
+
+
+ACL = "system.posix_acl_access"
+ALIKE = (
+    Alike("mkdir", lambda: os.mkdir("d/dir")),
+    Alike("mkfifo", lambda: os.mkfifo("d/fifo")),
+    Alike("mknod", lambda: os.mknod("d/device", stat.S_IFCHR | 0o600, os.makedev(1, 3))),
+    Alike("mknod of a file", lambda: os.mknod("d/made", stat.S_IFREG | 0o600)),
+    Alike("symlink", lambda: os.symlink("f", "d/symlink")),
+    Alike("link", lambda: os.link("d/f", "e/hard"), ("d/f",)),
+    Alike("link of a symlink", lambda: os.link("d/symlink", "e/symlink", follow_symlinks=False)),
+    Alike("chmod", lambda: os.chmod("d/f", 0o600), ("d/f",)),
+    Alike("chmod by another name", lambda: os.chmod("e/hard", 0o640), ("d/f",)),
+    Alike("chown", lambda: os.chown("d/f", 1, 2), ("d/f",)),
+    Alike("chown of a set-id file", lambda: os.chown("d/set-id", 1, 2), ("d/set-id",)),
+    Alike("chown of a symlink", lambda: os.lchown("d/symlink", 1, 2)),
+    Alike("both times", lambda: os.utime("d/f", ns=(1, 2)), ("d/f",)),
+    Alike("the modification time", lambda: set_time("d/f", 1), ("d/f",)),
+    Alike("setxattr", lambda: os.setxattr("d/f", "user.x", b"1"), ("d/f",)),
+    Alike("setxattr again", lambda: os.setxattr("d/f", "user.x", b"2"), ("d/f",)),
+    Alike("removexattr", lambda: os.removexattr("d/f", "user.x"), ("d/f",)),
+    Alike("an ACL", lambda: os.setxattr("d/f", ACL, ACL_TWO_USERS), ("d/f",)),
+    Alike("chmod with an ACL", lambda: os.chmod("d/f", 0o604), ("d/f",)),
+    Alike("no ACL", lambda: os.removexattr("d/f", ACL), ("d/f",)),
+    Alike("chmod of a directory", lambda: os.chmod("d/sub", 0o700), ("d/sub",)),
+    Alike("setxattr of a directory", lambda: os.setxattr("d/sub", "user.x", b"1"), ("d/sub",)),
+    Alike("chmod of d", lambda: os.chmod("d", 0o750)),
+    Alike("rename", lambda: os.rename("d/f", "d/g"), ("d/f",)),
+    Alike("rename across", lambda: os.rename("d/g", "e/g"), ("d/g",)),
+    Alike("rename over one of two names", lambda: os.rename("d/new", "e/hard"), ("d/new", "e/hard")),
+    Alike("rename over the last name", lambda: os.rename("d/made", "e/g"), ("d/made", "e/g")),
+    Alike("rename of a directory", lambda: os.rename("d/sub", "d/to"), ("d/sub",)),
+    Alike("rename of a directory across", lambda: os.rename("d/to", "e/to"), ("d/to",)),
+    Alike("rename over a directory", lambda: os.rename("d/dir", "e/empty"), ("d/dir", "e/empty")),
+    Alike("exchange", lambda: rename("e/g", "d/fifo", RENAME_EXCHANGE), ("e/g", "d/fifo")),
+    Alike("exchange with a directory", lambda: rename("d/fifo", "e/to", RENAME_EXCHANGE), ("d/fifo", "e/to")),
+    Alike("rename that leaves a whiteout", lambda: rename("d/left", "e/left", RENAME_WHITEOUT), ("d/left",)),
+    Alike("unlink of one of two names", lambda: os.unlink("d/one"), ("d/one",)),
+    Alike("unlink of the last name", lambda: os.unlink("e/two"), ("e/two",)),
+    Alike("unlink of a symlink", lambda: os.unlink("d/symlink")),
+    Alike("rmdir", lambda: os.rmdir("e/empty"), ("e/empty",)),
+    Alike("rmdir of what nobody watches", lambda: os.rmdir("d/fifo")),
+)
+# A peer's body is a nameless file that takes all names of the one that was there, which is opened, written to
+# and closed by nobody: a watcher of that file sees it lose its names and go, one of a directory sees a file
+# moved to each name, without the pairing number of a rename, as there is no name that it was moved from.
+DIFFERENT = (
+    Different("create", lambda: write("d/created", os.O_CREAT), (),
+              ["d CREATE created", "d OPEN created", "d MODIFY created", "d CLOSE_WRITE created"],
+              ["d CREATE created", "d MOVED_TO created"]),
+    Different("create without a body", lambda: os.close(os.open("d/bare", os.O_CREAT | os.O_WRONLY)), (),
+              ["d CREATE bare", "d OPEN bare", "d CLOSE_WRITE bare"],
+              ["d CREATE bare"]),
+    Different("a name for a nameless file", lambda: name_a_nameless("d/named"), (),
+              ["d OPEN #", "d MODIFY #", "d CREATE named", "d CLOSE_WRITE #"],
+              ["d CREATE named", "d MOVED_TO named"]),
+    Different("write", lambda: write("d/body"), ("d/body",),
+              ["d OPEN body", "d/body OPEN", "d MODIFY body", "d/body MODIFY", "d CLOSE_WRITE body",
+               "d/body CLOSE_WRITE"],
+              ["d/body ATTRIB", "d MOVED_TO body", "d/body DELETE_SELF", "d/body IGNORED"]),
+    Different("truncate", lambda: os.truncate("d/body", 1), ("d/body",),
+              ["d MODIFY body", "d/body MODIFY"],
+              ["d/body ATTRIB", "d MOVED_TO body", "d/body DELETE_SELF", "d/body IGNORED"]),
+    Different("truncate of a file with two names", lambda: os.truncate("e/three", 1), ("e/three",),
+              ["e MODIFY three", "e/three MODIFY"],
+              ["e/three ATTRIB", "e MOVED_TO four", "e MOVED_TO three", "e/three DELETE_SELF",
+               "e/three IGNORED"]),
+    # the daemon opens nothing for that
+    Different("flags", lambda: set_no_dump("d/body"), ("d/body",),
+              ["d OPEN body", "d/body OPEN", "d CLOSE_NOWRITE body", "d/body CLOSE_NOWRITE"],
+              []),
+    # each replica has its own
+    Different("the access time", lambda: set_time("d/body", 0), ("d/body",),
+              ["d ACCESS body", "d/body ACCESS"],
+              []),
+)
+
+
+def make_what_is_changed(root: str) -> None:
+    """The tree before ALIKE and DIFFERENT."""
+    for name in ("d", "e", "d/sub", "e/empty"):
+        os.mkdir(f"{root}/{name}")
+    for name in ("d/f", "d/new", "d/set-id", "d/left", "d/one", "d/body", "e/three"):
+        Path(root, name).write_bytes(name.encode())
+    os.chmod(f"{root}/d/set-id", 0o4755)
+    os.link(f"{root}/d/one", f"{root}/e/two")
+    os.link(f"{root}/e/three", f"{root}/e/four")
+
+
+@contextlib.contextmanager
+def all_events(root: str, watched: tuple[str, ...]) -> Iterator[list[str]]:
+    """What is seen in a tree of what the block does there: who sees which event of which name, and of which
+    of the renames it is."""
+    watch, seen = Inotify(), []
+    for name in ("d", "e", *watched):
+        watch.watch(f"{root}/{name}", name)
+    yield seen
+    for event, cookie in zip(watch.events(), watch.cookies):
+        pair = f"of rename {sorted({0, *watch.cookies}).index(cookie)}" if cookie else ""
+        # a nameless file is called by its inode number
+        seen.append(" ".join(filter(None, (*event[:2], re.sub("#[0-9]+", "#", event[2]), pair))))
+    watch.close()
+
+
+def with_names_in_order(events: list[str]) -> list[str]:
+    """Which of its names a body takes first is not promised."""
+    names = sorted(event for event in events if " MOVED_TO " in event)
+    return [names.pop(0) if " MOVED_TO " in event else event for event in events]
+
+
+@intermezzo_only
+def test_watches_see_the_events_of_the_calls(disk: str, second_disk: str) -> None:
+    """When a peer's change is applied those who watch directories and what is in them see every event which
+    the call that made it gave those of the peer, in that order, and no other; what must differ is DIFFERENT.
+    Also of what is in no cache of names."""
+    for is_cold in (False, True):
+        with two(disk, second_disk) as replica:
+            make_what_is_changed(replica.peer_root)
+            all_stored(replica.pull())
+            for operation in (*ALIKE, *DIFFERENT):
+                with all_events(replica.peer_root, operation.watched) as of_the_call:
+                    with contextlib.chdir(replica.peer_root):
+                        operation.change()
+                with all_events(replica.root, operation.watched) as applied:
+                    if is_cold:
+                        Path("/proc/sys/vm/drop_caches").write_text("2", encoding="ascii")
+                    all_stored(replica.pull())
+                if isinstance(operation, Different):
+                    equal(of_the_call, operation.of_the_call, f"{operation.name}: by the call")
+                    equal(with_names_in_order(applied), operation.applied,
+                          f"{operation.name}: by reintegration")
+                else:
+                    equal(of_the_call != [], True, f"{operation.name}: the call is seen")
+                    equal(applied, of_the_call, operation.name)
+            same(replica.peer_root, replica.root)
 
 
 def body_of(number: int) -> bytes:
