@@ -72,6 +72,15 @@ class Terminal:
         while b"fileset" not in stream.readline():
             equal(self.daemons[-1].poll(), None, f"{command}: exit code")
 
+    def rotate(self) -> None:
+        """What logrotate(8) does with the lines of the page; systemd sends the signal elsewhere."""
+        logs = sorted(Path("/var/log/intersync").glob("*.log"))
+        equal([log.name for log in logs], ["intermezzo-0.log", "intermezzo-1.log"], "logs")
+        for log, daemon in zip(logs, self.daemons):
+            log.rename(f"{log}.1")
+            daemon.send_signal(signal.SIGHUP)
+            wait_until(log.exists, f"{log} is begun anew")
+
     def close(self) -> None:
         """Ctrl-C in all of them, the newest first."""
         for daemon in reversed(self.daemons):
@@ -127,11 +136,13 @@ def quick_start(disk: str, more: str = "") -> None:
     equal(Path(client, "hello").read_text(encoding="ascii"), "hello\n", "what came")
     equal(os.path.isdir(f"{server}/from-the-client"), True, "what the client made")
     equal(state_folder(0, server) != state_folder(1, client), True, "two replicas")
-    equal(Path("/var/log/intersync/intermezzo-1.log").exists(), True, "the client's log")
     wait_until(lambda: is_all_sent(server, client), "all has been sent")
     for mount_point in (client, server):
         equal("busy" in run("umount", mount_point, ok=(32,)), True, "what umount says while intersync runs")
+    terminal.rotate()
     terminal.close()
+    said = Path("/var/log/intersync/intermezzo-1.log").read_text(encoding="utf-8")
+    equal("stops" in said, True, f"what the client's new log has: {said}")
     os.mkdir(f"{client}/not-sent")
     equal(is_all_sent(server, client), False, "all has been sent")
     for mount_point in (client, server):
