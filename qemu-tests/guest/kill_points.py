@@ -16,7 +16,7 @@ import signal
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Callable, Iterable, NamedTuple
+from typing import Callable, Iterable, Iterator, NamedTuple
 
 from guest.expect import equal, wait_until
 from guest.intersync import Intersync
@@ -35,6 +35,8 @@ WITHOUT = {"write": re.compile(r"^\d+<anon_inode|^2<"), "writev": re.compile(r"^
 # nobody notices anything before the next point of the same thread.
 OTHERS_NOTICE = ("ioctl", "rename", "renameat", "renameat2", "link", "linkat", "unlink", "unlinkat", "sendto",
                  "sendmsg", "sendfile")
+# Of these a slice has both: dead before the call and dead behind it. They apply records, with their position.
+BOTH_SIDES = ("ioctl",)
 STRACE = ("strace", "-D", "-f", "-y", "-s", "0", "-e", f"trace={','.join((*ALWAYS, *WITH, *WITHOUT))}")
 # A daemon that has made none of these calls for so long does nothing any more.
 QUIET = 1.0
@@ -46,37 +48,64 @@ class Point(NamedTuple):
     call: str
     number: int
     done: bool
+    # Of an ioctl, of which most tell something only, and a life makes now more and now fewer: strace follows
+    # this path alone then, a fileset's root, and number is one of the calls on it.
+    path: str = ""
 
     def __str__(self) -> str:
         return f"{self.call} {self.number}{' done' if self.done else ''}"
 
-    def words(self) -> str:
+    def kind(self) -> str:
+        """What a slice has at least one life of."""
+        return f"{self.call} done" if self.done and self.call in BOTH_SIDES else self.call
+
+    def words(self) -> list[str]:
         """For strace: a call that is done is held up until the daemon is killed."""
-        return f"inject={self.call}:{'delay_exit=300s' if self.done else 'signal=KILL'}:when={self.number}"
+        end = "delay_exit=300s" if self.done else "signal=KILL"
+        only = ["-P", self.path] if self.path else []
+        return ["-e", f"inject={self.call}:{end}:when={self.number}", *only]
 
 
-def points_of(trace: str) -> list[Point]:
-    """All points of a life that was traced, in the order in which the life came to them."""
-    found: dict[Point, None] = {}
-    numbers: Counter[tuple[str, str]] = Counter()
+def numbered(trace: str) -> Iterator[tuple[Point, str]]:
+    """The calls of a trace, numbered by threads, and their arguments."""
+    numbers: Counter[tuple[str, str, str]] = Counter()
     for line in trace.splitlines():
         begun = re.match(r"(\d+) +(\w+)\((.*)", line)
         if not begun:
             continue  # the end of a call, a signal, an exit
         thread, call, arguments = begun.groups()
-        numbers[thread, call] += 1
+        on = re.match(r"\d+<(/[^>]*)>", arguments) if call == "ioctl" else None
+        path = on[1] if on else ""
+        numbers[thread, call, path] += 1
+        yield Point(call, numbers[thread, call, path], False, path), arguments
+
+
+def points_of(trace: str) -> list[Point]:
+    """All points of a life that was traced, in the order in which the life came to them."""
+    found: dict[Point, None] = {}
+    for point, arguments in numbered(trace):
+        call = point.call
         if (call in ALWAYS or (call in WITH and WITH[call].search(arguments))
                 or (call in WITHOUT and not WITHOUT[call].search(arguments))):
             for done in (False, True)[:1 + (call in OTHERS_NOTICE)]:
-                found[Point(call, numbers[thread, call], done)] = None
+                found[point._replace(done=done)] = None
     return list(found)
 
 
-def slice_of(points: list[Point], count: int, seed: str) -> list[Point]:
-    """So many of them at equal distances."""
-    count = min(count, len(points))
-    begin = random.Random(seed).random()
-    return [points[int((begin + number) * len(points) / count)] for number in range(count)]
+def slice_of(points: list[Point], seed: str) -> list[list[Point]]:
+    """Of each kind all points in an order by chance: the first is to be died at, the next stand in for it."""
+    kinds: dict[str, list[Point]] = {}
+    for point in random.Random(seed).sample(points, len(points)):
+        kinds.setdefault(point.kind(), []).append(point)
+    return list(kinds.values())
+
+
+def missed_kinds(lives: Iterable[tuple[Point, bool]]) -> list[str]:
+    """Those of which lives were to end at a point, and none has."""
+    ended: dict[str, bool] = {}
+    for point, died in lives:
+        ended[point.kind()] = died or ended.get(point.kind(), False)
+    return sorted(kind for kind, has in ended.items() if not has)
 
 
 class Life:
@@ -86,14 +115,15 @@ class Life:
         self.daemon, self.point = daemon, point
         self.file = Path(daemon.folder, "trace")
         self.file.unlink(missing_ok=True)
-        daemon.start_under(*STRACE, "-o", str(self.file), *(("-e", point.words()) if point else ()))
+        daemon.start_under(*STRACE, "-o", str(self.file), *(point.words() if point else ()))
 
     def trace(self) -> str:
         """What strace wrote."""
         return self.file.read_text(encoding="utf-8", errors="replace") if self.file.exists() else ""
 
     def end(self, has_all: Callable[[], bool], seconds: float = 60.0) -> bool:
-        """Wait for its end; False: it did all its work without coming to the point, and was killed then."""
+        """Wait for its end; False: it did all its work without coming to the point, and was killed then; or
+        the call of that number was one that touches nothing this time, as an ioctl that applies no record."""
         assert self.daemon.process
         process, limit = self.daemon.process, time.monotonic() + seconds
         size, since = -1, time.monotonic()
@@ -105,6 +135,7 @@ class Life:
                 size, since = len(trace), time.monotonic()
             if time.monotonic() - since > QUIET:
                 if has_all():
+                    self.must_not_have_come()
                     break
                 since = time.monotonic()
             if time.monotonic() > limit:
@@ -113,7 +144,15 @@ class Life:
             time.sleep(0.01)
         died = process.poll() is not None or "(DELAYED)" in self.trace()
         self.kill()
-        return died
+        return died and (not self.point or self.point in points_of(self.trace()))
+
+    def must_not_have_come(self) -> None:
+        """Whoever did all its work alive has made fewer calls; at the last moment it may be about to die."""
+        process, point = self.daemon.process, self.point
+        assert process
+        if point and point._replace(done=False) in (call for call, _ in numbered(self.trace())):
+            wait_until(lambda: process.poll() is not None or "(DELAYED)" in self.trace(),
+                       f"{point}: it has come there, and must die")
 
     def kill(self) -> None:
         """Both the daemon and the tracer: one that holds a call up would let it go only after that."""
@@ -126,13 +165,16 @@ class Life:
             if tracer and "(DELAYED)" in self.trace():
                 os.kill(tracer, signal.SIGKILL)
             else:
-                wait_until(lambda: f"\n{pid} " in self.trace().rpartition("+++ killed by")[0],
+                wait_until(lambda: f"\n{pid} " in "\n" + self.trace().rpartition("+++ killed by")[0],
                            f"{self.point}: strace's last line")
         equal(self.daemon.stop(signal.SIGKILL), -signal.SIGKILL, f"{self.point}: exit code")
 
 
 def tally(lives: Iterable[tuple[Point, bool]]) -> str:
-    """How many ended where, for people."""
-    came = Counter((point.call, died) for point, died in lives)
-    calls = sorted({call for call, _ in came})
-    return ", ".join(f"{call} {came[call, True]} of {came[call, True] + came[call, False]}" for call in calls)
+    """How many ended where, for people; and which points no life came to, as it was over before."""
+    lives = list(lives)
+    came = Counter((point.kind(), died) for point, died in lives)
+    counts = [f"{kind} {came[kind, True]} of {came[kind, True] + came[kind, False]}"
+              for kind in sorted({kind for kind, _ in came})]
+    missed = [str(point) for point, died in lives if not died]
+    return ", ".join(counts) + (f"; not reached: {', '.join(missed)}" if missed else "")
