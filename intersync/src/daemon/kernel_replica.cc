@@ -140,7 +140,8 @@ void touch(int directory, const timespec& mtime) {
 std::optional<UniqueFd> open_file(int directory, const std::string& name) {
   const int fd =
       ::openat(directory, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOATIME | O_CLOEXEC);
-  if (fd < 0 && (errno == ENOENT || errno == ELOOP || errno == ENXIO)) {
+  // EAGAIN: somebody has a lease, which this has asked back: it can be read later.
+  if (fd < 0 && (errno == ENOENT || errno == ELOOP || errno == ENXIO || errno == EAGAIN)) {
     return std::nullopt;
   }
   return UniqueFd(checked(fd, "open", name));

@@ -140,7 +140,8 @@ std::optional<repl::Portrait> portrait_of(int directory, const std::string& name
   if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)) {
     const int fd = ::openat(directory, name.c_str(),
                             O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOATIME | O_CLOEXEC);
-    if (fd < 0 && (errno == ENOENT || errno == ELOOP || errno == ENXIO)) {
+    // EAGAIN: somebody has a lease, which this has asked back: it can be read later.
+    if (fd < 0 && (errno == ENOENT || errno == ELOOP || errno == ENXIO || errno == EAGAIN)) {
       return std::nullopt;
     }
     const UniqueFd file(checked(fd, "open", name));

@@ -18,7 +18,8 @@ std::optional<Object> ask(int fd, const std::string& name) {
   raw.name = reinterpret_cast<std::uintptr_t>(name.data());
   raw.name_len = static_cast<__u32>(name.size());
   if (::ioctl(fd, IZO_IOC_OBJECT, &raw) != 0) {
-    if (errno == ENOENT || errno == ESTALE) {
+    // EXDEV: a name that leads out of the fileset, as of another subvolume, is none of ours.
+    if (errno == ENOENT || errno == ESTALE || (errno == EXDEV && !name.empty())) {
       return std::nullopt;
     }
     throw SysError(errno, "ioctl IZO_IOC_OBJECT", name);

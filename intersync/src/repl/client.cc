@@ -258,6 +258,9 @@ void Client::try_again() {
   if (push_waits_ && push_patience_.is_over()) {
     push_waits_ = false;
   }
+  if (fetch_waits_ && fetch_patience_.is_over()) {
+    fetch_waits_ = false;
+  }
 }
 
 void Client::on_described(const Described& described) {
@@ -349,6 +352,9 @@ void Client::on_stored(std::span<const Record> records) {
 }
 
 std::optional<Request> Client::fetch() {
+  if (fetch_waits_) {
+    return std::nullopt;
+  }
   Fetch out;
   for (const Record& record : queue_) {
     if (record.recno > hold_) {
@@ -400,7 +406,10 @@ std::optional<Request> Client::push() {
       out.bodies.resize(i);
     }
   }
-  if (out.records.empty()) {
+  is_unread_ = out.records.empty();
+  if (is_unread_) {
+    // Whoever has it may give it back without a record.
+    push_waits_ = true;
     return std::nullopt;
   }
   if (partial_ && std::any_of(out.records.begin(), out.records.end(), may_remove_directory)) {
@@ -531,7 +540,7 @@ void Client::on(const Request& request, Response response) {
 }
 
 void Client::on_failure() {
-  connected_ = pulling_ = asking_ = push_waits_ = false;
+  connected_ = pulling_ = asking_ = push_waits_ = is_unread_ = fetch_waits_ = false;
   stopped_.clear();
   queue_.clear();
   digest_.reset();
@@ -616,7 +625,7 @@ void Client::on_pulled(const Pulled& pulled) {
   }
   next_ = pulled.next;
   pulled_something_ = !pulled.records.empty();
-  push_waits_ = false;
+  push_waits_ = fetch_waits_ = false;
   if (pulled.digest || pulled_something_) {
     // Else the one that was told last counts still, and is not told again.
     digest_ = pulled.digest;
@@ -757,10 +766,16 @@ void Client::on_fetched(const Fetch& fetch, const Fetched& fetched) {
     }
     return;
   }
+  // What keeps the server from reading one may take long: nothing else is to wait for it.
+  fetch_waits_ = true;
   for (std::size_t i = 0; i < fetch.items.size(); i++) {
     if (fetched.bodies[i]) {
       bodies_[fetch.items[i].recno] = *fetched.bodies[i];
+      fetch_waits_ = false;
     }
+  }
+  if (!fetch_waits_) {
+    fetch_patience_.reset();
   }
 }
 

@@ -49,6 +49,8 @@ class Client {
     return !waiting_.empty()                              ? waiting_
            : bootstrap_ && !bootstrap_->waiting().empty() ? bootstrap_->waiting()
            : !copy_lacks_.empty()                         ? copy_lacks_
+           : fetch_waits_                                 ? kNotGiven
+           : is_unread_                                   ? kUnread
                                                           : stopped_;
   }
   /// Are there records of ours that the server has not accepted, or of the server's that are not
@@ -72,6 +74,9 @@ class Client {
     std::uint64_t epoch = 0;
     Translation translation;
   };
+  static inline const std::string kNotGiven = "a file cannot be read on the server yet";
+  static inline const std::string kUnread = "a file cannot be read here yet";
+
   /// How many calls of try_again() something waits: twice as many each time.
   class Patience {
    public:
@@ -136,8 +141,11 @@ class Client {
   bool copy_asks_ = false;  // what is asked besides Pull is for the copy
   std::uint64_t repairs_ = 0;
   bool differs_ = false;     // the server's names are not ours
-  bool push_waits_ = false;  // the last Push got nothing accepted
+  bool push_waits_ = false;  // the last Push got nothing accepted, or there was none to make
   Patience push_patience_;
+  bool is_unread_ = false;    // there was none, as a body of ours could not be read
+  bool fetch_waits_ = false;  // the last Fetch got no body that was there
+  Patience fetch_patience_;
   /// Digests, the server's and ours, that asking for the names did not bring together.
   std::optional<std::pair<std::uint64_t, std::uint64_t>> hopeless_;
   /// Those for which what was not here was copied.

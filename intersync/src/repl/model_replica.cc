@@ -274,6 +274,9 @@ Replica::Reading ModelReplica::read_body(const Name& name, const Handle& handle)
     return {};
   }
   const Inode& file = inode(handle.ino);
+  if (is_leased(file.fid)) {
+    return {};
+  }
   // What is not on the medium yet counts as changing.
   if (file.dirty || file.closed > committed_.log.size()) {
     return {.body = nullptr, .changing = true};

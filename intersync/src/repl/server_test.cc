@@ -274,6 +274,64 @@ void create(ModelReplica& replica, const std::string& name) {
   replica.commit();
 }
 
+/// What a client does meanwhile by itself; how many requests those are besides Pull, which waits at
+/// the server until there is news.
+unsigned seconds_pass(Pair& pair, Client& client, unsigned seconds) {
+  unsigned asked = 0;
+  client.on_failure();
+  std::optional<Request> poll;
+  for (unsigned second = 0; second < seconds; second++) {
+    client.try_again();
+    for (unsigned turn = 0; turn < 100; turn++) {
+      if (poll) {
+        Response response = pair.server.answer(*poll);
+        if (!std::get<Pulled>(response).records.empty()) {
+          client.on(*std::exchange(poll, std::nullopt), std::move(response));
+        }
+      }
+      std::optional<Request> request = client.next();
+      if (!request) {
+        break;
+      }
+      if (std::holds_alternative<Pull>(*request)) {
+        poll = std::move(request);
+      } else {
+        client.on(*request, pair.server.answer(*request));
+        asked++;
+      }
+    }
+  }
+  return asked;
+}
+
+/// A body that cannot be read for long, as somebody has a lease on the file, keeps nothing waiting
+/// but what comes behind it in that log; it is asked for again by itself, ever more seldom.
+TEST(Client, WaitsForABodyThatCannotBeReadYet) {
+  for (const bool is_servers : {false, true}) {
+    Pair pair;
+    Client client(pair.here);
+    pair.settle(client);
+    ModelReplica& holder = is_servers ? pair.there : pair.here;
+    ModelReplica& other = is_servers ? pair.here : pair.there;
+    holder.is_leased = [](const Fid&) { return true; };
+    create(holder, "leased");
+    const std::uint64_t ino = holder.ino_at({.dir = kRootIno, .name = "leased"});
+    holder.begin_write(ino, "text");
+    holder.end_write(ino);
+    holder.commit();
+    create(other, "meanwhile");
+    EXPECT_LT(seconds_pass(pair, client, 60), 12U) << is_servers;
+    EXPECT_NE(holder.ino_at({.dir = kRootIno, .name = "meanwhile"}), 0U) << is_servers;
+    EXPECT_EQ(client.waiting(), is_servers ? "a file cannot be read on the server yet"
+                                           : "a file cannot be read here yet");
+    holder.is_leased = [](const Fid&) { return false; };
+    seconds_pass(pair, client, 64);
+    EXPECT_EQ(client.waiting(), "");
+    EXPECT_EQ(pair.here.manifest(true), pair.there.manifest(true)) << is_servers;
+    EXPECT_EQ(other.text_of(other.ino_at({.dir = kRootIno, .name = "leased"})), "text");
+  }
+}
+
 /// Its log goes on from an older state of its disk than the server has records of. Nothing of it is
 /// sent, or taken for sent, and nothing of the server's is applied; with its own disk it goes on.
 TEST(Client, DoesNotGoOnFromAnOlderStateOfItsDisk) {

@@ -69,6 +69,10 @@ class Simulation {
         }
       };
       all[i]->is_on_its_way = [this](const Fid&) { return faults_ && users_act_ && below(3) == 0; };
+      all[i]->is_leased = [this](const Fid& fid) {
+        return faults_ && users_act_ &&
+               (fid.ino + static_cast<std::uint64_t>(*clock_) / 32) % 6 == 0;
+      };
       all[i]->before_change = [this, i] {
         if (talking_ && faults_ && (i == 0 || clients_die_) &&
             below(is_copied(i) ? 15 : 200) == 0) {

@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Replicas in trouble: a file that is in use, a journal that fails, a log that ends or is damaged."""
+"""Replicas in trouble: a file that is in use or has a lease, a subvolume, a journal that fails, a log that
+ends or is damaged."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
+import signal
 import subprocess
 import threading
 from pathlib import Path
 from typing import Iterator
 
-from guest.disks import check_ext, fill, make_ext4, run
+from guest.disks import check_ext, fill, make_btrfs, make_ext4, run
 from guest.expect import equal, errno_of, expect_errno, intermezzo_only, provokes, wait_until
 from guest.failing_disk import FailingDisk
 from guest.intersync import Intersync, Pair, conflicts, converge, lines_with, loopback_up, program, running
@@ -21,6 +24,7 @@ from guest.subject import FILESET, mount_point, mounted
 from guest.syscalls import syncfs
 
 ENVIRONMENT = ("IZO_TOOLS",)
+DISKS = ("160M", "160M", "160M", "160M", "160M")
 CASE_DEADLINE = 240
 OPTIONS = f"{FILESET},mtp=/srv"
 IN_USE = "wait: a file is being changed here", "waiting: a file is being changed here"
@@ -157,6 +161,70 @@ def test_two_clients_wait(disk: str, second_disk: str, third_disk: str) -> None:
         converge(root, other_root, both.server, other)
         both.converge()
         equal([Path(one_root, name).read_bytes() for name in clients], [b"one", b"other"], "what came by")
+
+
+def lease_stands(both: Pair, server_holds: bool) -> None:
+    """What a user changed and has a lease on, given back only later, is read then; all else goes on."""
+    holder, other = both.sides(server_holds)
+    here, there = Path(holder.words[-1]), Path(other.words[-1])
+    name = f"leased-{server_holds}"
+    equal(holder.stop(), 0, "exit code after SIGTERM")
+    (here / name).write_bytes(b"leased")
+    with open(here / name, "r+b", buffering=0) as stream:
+        fcntl.fcntl(stream, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        holder.start()
+        wait_until(lambda: fcntl.fcntl(stream, fcntl.F_GETLEASE) != fcntl.F_WRLCK, "the lease is asked back")
+        (there / f"{name}-meanwhile").write_bytes(b"meanwhile")
+        wait_until(lambda: (here / f"{name}-meanwhile").exists(), "what is made meanwhile comes")
+        stay_calm(holder, other)
+        equal("Resource temporarily unavailable" in holder.said(), False, holder.said()[-1000:])
+        fcntl.fcntl(stream, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    both.converge()
+    equal((there / name).read_bytes(), b"leased", "the body")
+
+
+@intermezzo_only
+def test_file_with_a_lease(disk: str, second_disk: str) -> None:
+    """A lease on what is to be read is asked back, and that it is not given at once stops nothing else."""
+    for one in (disk, second_disk):
+        make_ext4(one, "-b", "4096")
+    before = signal.signal(signal.SIGIO, signal.SIG_IGN)
+    try:
+        with mounted(disk, OPTIONS) as root, mounted(second_disk, OPTIONS) as other:
+            with started(root, other) as both:
+                for server_holds in (False, True):
+                    lease_stands(both, server_holds)
+                both.stop()
+    finally:
+        signal.signal(signal.SIGIO, before)
+
+
+def beside_subvolumes(disk: str, second_disk: str, is_server: bool) -> None:
+    """One side, whose cache has others below it, at work with the other."""
+    make_btrfs(disk)
+    make_ext4(second_disk, "-b", "4096")
+    options = f"{OPTIONS},cache_type=btrfs"
+    with mounted(disk, options) as root:
+        os.mkdir(f"{root}/d")
+    with mounted(disk, fstype="btrfs") as root:
+        for name in ("snapshots", "d/inner"):
+            run("btrfs", "subvolume", "create", f"{root}/{name}")
+    with mounted(disk, options) as root, mounted(second_disk, OPTIONS) as other, \
+            running(*((root, other) if is_server else (other, root))) as both:
+        Path(root, "d/f").write_bytes(b"f")
+        wait_until(lambda: os.path.exists(f"{other}/d/f"), "a file comes")
+        Path(other, "d/f").write_bytes(b"of the other")
+        wait_until(lambda: Path(root, "d/f").read_bytes() == b"of the other", "and goes back")
+        equal(sorted(os.listdir(f"{other}/d")), ["f"], "what came")
+        equal(sorted(os.listdir(f"{root}/d")), ["f", "inner"], "what stayed")
+        both.stop()
+
+
+@intermezzo_only
+def test_other_subvolumes(disk: str, second_disk: str) -> None:
+    """Names of other subvolumes, which nobody can enter, stay where they are, and all else is shared."""
+    for is_server in (True, False):
+        beside_subvolumes(disk, second_disk, is_server)
 
 
 def refused(root: str) -> list[str]:
