@@ -15,7 +15,7 @@ from guest.intersync import Intersync, converge, loopback_up
 from guest.log_info import OVERFLOW, flags_of
 from guest.mounting import mount_old, umount
 from guest.reint import position
-from guest.subject import HOST, mount_point
+from guest.subject import HOST, mount_point, mounted
 
 ENVIRONMENT = ("IZO_TOOLS",)
 FILES = ("docs/root-filesystem.md",)
@@ -145,6 +145,37 @@ def test_of_a_client(disk: str, second_disk: str) -> None:
         has_all(side.root)
         equal(sorted(os.listdir(f"{side.root}/both")), "link mine removed symlink theirs".split(), "names")
         equal(Path(side.root, "both/theirs").read_bytes(), b"by the server meanwhile", "the server's")
+    client.close()
+    server.close()
+
+
+@intermezzo_only
+def test_of_a_client_whose_log_is_damaged(disk: str, second_disk: str) -> None:
+    """It is not mounted any more; its tree is saved from the cache itself. Made anew as the page says it has
+    all of the server's, and the server what the client had not sent."""
+    make_anew, put_back, _ = commands()
+    loopback_up()
+    server, client = Side(disk), Side(second_disk, LOOPBACK)
+    fill_tree(server.root)
+    converge(server.root, client.root, server.daemon, client.daemon)
+    equal(client.daemon.stop(), 0, "exit code")
+    Path(client.root, "both/mine").write_bytes(b"not sent")
+    umount(client.root)
+    with mounted(client.disk, fstype="ext4") as cache:
+        with open(f"{cache}/.intermezzo/rootset/kml", "r+b") as log:
+            log.write(bytes(4096))
+    run("mount", "-t", "intermezzo", "-o", "fileset=rootset", client.disk, client.root, ok=(32,))
+    run("mount", "-t", "ext4", "-o", "ro", client.disk, client.root)
+    os.mkdir(client.saved)
+    shown = [name for name in os.listdir(client.root) if name != ".intermezzo"]
+    run("cp", "-a", *[f"{client.root}/{name}" for name in shown], client.saved)
+    umount(client.root)
+    client.type(make_anew[CLIENT.index("mkizofs"):])
+    client.await_whole()
+    client.type(put_back)
+    converge(server.root, client.root, server.daemon, client.daemon)
+    equal(sorted(os.listdir(f"{server.root}/both")), "link mine removed symlink theirs".split(), "names")
+    equal(Path(server.root, "both/link").read_bytes(), b"not sent", "the client's")
     client.close()
     server.close()
 
