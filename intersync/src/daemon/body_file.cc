@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -12,6 +13,35 @@
 #include "kernel/object.h"
 
 namespace izo::daemon {
+namespace {
+
+/// What most file systems can leave out of a file.
+constexpr std::uint64_t kBlock = 4096;
+
+struct Run {
+  std::size_t length = 0;
+  bool is_hole = false;
+};
+
+/// The longest beginning of `bytes`, which stand at `offset` of a file, that is to be left out as a
+/// whole or written as a whole.
+Run run_of(Bytes bytes, std::uint64_t offset) {
+  Run out;
+  while (!bytes.empty()) {
+    const Bytes block =
+        bytes.first(std::min(bytes.size(), kBlock - (offset + out.length) % kBlock));
+    const bool is_hole =
+        std::ranges::all_of(block, [](std::byte byte) { return byte == std::byte{}; });
+    if (out.length != 0 && is_hole != out.is_hole) {
+      break;
+    }
+    out = {.length = out.length + block.size(), .is_hole = is_hole};
+    bytes = bytes.subspan(block.size());
+  }
+  return out;
+}
+
+}  // namespace
 
 std::shared_ptr<BodyFile> BodyFile::live(UniqueFd file, std::uint64_t size, std::uint64_t changes) {
   return std::shared_ptr<BodyFile>(new BodyFile(std::move(file), size, changes));
@@ -62,17 +92,27 @@ bool BodyFile::is_same_as(const BodyFile& earlier) const {
 
 void StagedBody::write(Bytes bytes) {
   while (!bytes.empty()) {
-    const ssize_t size = ::write(file_.get(), bytes.data(), bytes.size());
-    if (size < 0 && errno == EINTR) {
-      continue;
+    const Run run = run_of(bytes, size_);
+    std::size_t done = run.length;
+    if (!run.is_hole) {
+      const ssize_t size =
+          ::pwrite(file_.get(), bytes.data(), run.length, static_cast<off_t>(size_));
+      if (size < 0 && errno == EINTR) {
+        continue;
+      }
+      done = static_cast<std::size_t>(checked(size, "write", "a staged body"));
     }
-    const auto done = static_cast<std::size_t>(checked(size, "write", "a staged body"));
     size_ += done;
     bytes = bytes.subspan(done);
   }
 }
 
+void StagedBody::end() {
+  checked(::ftruncate(file_.get(), static_cast<off_t>(size_)), "ftruncate", "a staged body");
+}
+
 std::shared_ptr<BodyFile> StagedBody::finish() {
+  end();
   // The kernel installs no body that somebody can still write.
   const std::string path = "/proc/self/fd/" + std::to_string(file_.get());
   UniqueFd read_only(checked(::open(path.c_str(), O_RDONLY | O_CLOEXEC), "open", path));

@@ -53,8 +53,10 @@ class StagedBody {
   /// `file` is new, open for reading and writing, and of the file system where it will stay.
   explicit StagedBody(UniqueFd file) : file_(std::move(file)) {}
 
-  /// Adds bytes. Throws SysError.
+  /// Adds bytes; whole blocks of zeros take no room. Throws SysError.
   void write(Bytes bytes);
+  /// No more is added: what was left out at its end belongs to it too. Throws SysError.
+  void end();
   [[nodiscard]] std::uint64_t size() const { return size_; }
 
   /// The whole body, which nobody can change any more; this is empty then. Throws SysError.

@@ -154,6 +154,14 @@ void ClientSide::fail_for_longer(const std::string& why, std::optional<proto::Ki
 }
 
 void ClientSide::begin_anew(const std::string& why, Backoff& backoff, std::string& said) {
+  if (other_ && other_->status == 200 && other_->failure.empty() && other_->reader->why().empty()) {
+    // Of two connections that end together either may be the first to be noticed.
+    try {
+      keep_what_came(*other_);
+    } catch (const std::exception&) {
+      forget_engine();
+    }
+  }
   pull_.reset();
   other_.reset();
   pushing_.reset();

@@ -80,7 +80,6 @@ class Daemon {
                                                   : KernelReplica::Role::kClient) {
     open_log(options_.log, log_name());
     const kernel::LogInfo state = kernel::LogFile(fileset_).info();
-    write_state_folder(options_.state, fileset_, state);
     log::debug(
         log::kInfo, "intersync " IZO_VERSION ", process ", ::getpid(), ", channel ",
         fileset_.channel, ", replica ", [&] { return kml::to_string(state.replica); }, ", records ",
@@ -91,6 +90,7 @@ class Daemon {
     log::warning("without encryption: anybody on the network can read and write everything");
     // First: whoever has not the channel has nothing to serve.
     follow();
+    write_state_folder(options_.state, fileset_, kernel::LogFile(fileset_).info());
     if (options_.server.empty()) {
       serve();
     } else {

@@ -94,6 +94,7 @@ void copy_bytes(const BodyFile& body, int file) {
     body.read(at, part);
     out.write(part);
   }
+  out.end();
 }
 
 /// Gives a new file owner, mode and time of another.

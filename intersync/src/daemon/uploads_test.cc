@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+
+#include <algorithm>
 
 #include "daemon/fake_clock.h"
 #include "daemon/test_store.h"
@@ -102,6 +105,27 @@ TEST_F(UploadsTest, APieceOfAnotherVersionIsNotAdded) {
   EXPECT_EQ(uploads_.add(kClient, 8, kVersion, 100, sample_body(100, 2)), 0U);
   EXPECT_EQ(uploads_.add(kClient, 8, kVersion + 1, 100, Bytes(body).subspan(100)), 200U);
   EXPECT_EQ(content_of(uploads_.whole(kClient, 8, 200).get()), body);
+}
+
+TEST_F(UploadsTest, WhatHasNothingButZerosTakesNoRoom) {
+  std::vector<std::byte> body(std::size_t{8} << 20);
+  for (const std::size_t at :
+       {std::size_t{5'000'000}, std::size_t{5'000'001}, body.size() - 9000}) {
+    body[at] = std::byte{7};
+  }
+  // Pieces that end anywhere in a block, and one with none but zeros at the end.
+  constexpr std::size_t kPiece = 1'234'567;
+  for (std::size_t at = 0; at < body.size(); at += kPiece) {
+    const auto piece = Bytes(body).subspan(at, std::min(kPiece, body.size() - at));
+    EXPECT_EQ(uploads_.add(kClient, 7, kVersion, at, piece), at + piece.size());
+  }
+  const std::shared_ptr<BodyFile> taken = uploads_.whole(kClient, 7, body.size());
+  ASSERT_TRUE(taken);
+  EXPECT_EQ(content_of(taken.get()), body);
+  struct stat st{};
+  ASSERT_EQ(::fstat(taken->fd(), &st), 0);
+  EXPECT_EQ(static_cast<std::size_t>(st.st_size), body.size());
+  EXPECT_LE(st.st_blocks, 64);
 }
 
 TEST_F(UploadsTest, WhatIsOldGoesByItself) {
