@@ -571,6 +571,11 @@ void Client::on_welcome(const Welcome& welcome) {
     replica_.set_received(welcome.replica, at);
     partial_ = false;
   }
+  if (at.epoch != 0 && (at.recno != 0 || !partial_) && at.offset < welcome.first) {
+    throw Error("the server's log does not have what came behind its record " +
+                std::to_string(at.recno) + " any more, up to which it is applied here; " +
+                kMakeAnew);
+  }
   copy_waits_ = false;
   copy_lacks_.clear();
   if (!partial_ || (bootstrap_ && bootstrap_->server() != welcome.replica)) {

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <utility>
 
 #include "repl/attributes.h"
@@ -65,7 +66,16 @@ Response Server::answer_one(const Hello& hello) {
   }
   if (accepted.epoch == 0) {
     accepted = {.epoch = hello.epoch, .recno = 0, .offset = 0};
-    replica_.set_received(hello.replica, accepted);
+    try {
+      replica_.set_received(hello.replica, accepted);
+    } catch (const SysError& error) {
+      if (error.code() == ENOSPC) {
+        return Refusal{
+            "the server has no room for one more replica: it keeps positions of 56, and of those "
+            "that are not there any more too (see docs/root-filesystem.md), or its disk is full"};
+      }
+      throw;
+    }
   }
   const auto [known, known_time] = known_[replica_.index_of(hello.replica)];
   tree_.know_replicas();

@@ -332,6 +332,45 @@ TEST(Client, WaitsForABodyThatCannotBeReadYet) {
   }
 }
 
+/// One that would be too many is told so, and comes in as soon as there is room; those that are
+/// known go on.
+TEST(Server, RefusesAReplicaThatItHasNoRoomFor) {
+  Pair pair;
+  Client client(pair.here);
+  pair.settle(client);
+  pair.there.most_peers = 1;
+  const Hello stranger{.replica = {9}, .epoch = 1, .table = {{9}}};
+  EXPECT_EQ(pair.refusal(stranger).substr(0, 44), "the server has no room for one more replica:");
+  create(pair.here, "x");
+  client.on_failure();
+  pair.settle(client);
+  EXPECT_NE(pair.there.ino_at({.dir = kRootIno, .name = "x"}), 0U);
+  pair.there.most_peers = 2;
+  EXPECT_EQ(pair.refusal(stranger), "");
+}
+
+/// The server's log was trimmed, and what the client has not had yet is not there any more: what it
+/// told of attributes and bodies would be missed, and nobody would ever know.
+TEST(Client, DoesNotGoOnBehindAGapInTheServersLog) {
+  Pair pair;
+  create(pair.there, "a");
+  Client client(pair.here);
+  pair.settle(client);
+  create(pair.there, "b");
+  const std::uint64_t newest = pair.there.disk().log.back().recno;
+  // What it has may go.
+  pair.there.trim(newest - 1);
+  client.on_failure();
+  pair.settle(client);
+  create(pair.there, "c");
+  create(pair.there, "d");
+  pair.there.trim(pair.there.disk().log.back().recno - 1);
+  client.on_failure();
+  EXPECT_EQ(objection(client, pair), "the server's log does not have what came behind its record " +
+                                         std::to_string(newest) +
+                                         " any more, up to which it is applied here; " + kMakeAnew);
+}
+
 /// Its log goes on from an older state of its disk than the server has records of. Nothing of it is
 /// sent, or taken for sent, and nothing of the server's is applied; with its own disk it goes on.
 TEST(Client, DoesNotGoOnFromAnOlderStateOfItsDisk) {
