@@ -113,6 +113,8 @@ class Life:
 
     def __init__(self, daemon: Intersync, point: Point | None = None) -> None:
         self.daemon, self.point = daemon, point
+        # At the call of the point's number, whatever it was.
+        self.died = False
         self.file = Path(daemon.folder, "trace")
         self.file.unlink(missing_ok=True)
         daemon.start_under(*STRACE, "-o", str(self.file), *(point.words() if point else ()))
@@ -142,9 +144,9 @@ class Life:
                 raise AssertionError(f"{self.point}: neither dead nor done after {seconds:.0f} s: "
                                      f"{self.daemon.said()[-1500:]}\n{trace[-1500:]}")
             time.sleep(0.01)
-        died = process.poll() is not None or "(DELAYED)" in self.trace()
+        self.died = process.poll() is not None or "(DELAYED)" in self.trace()
         self.kill()
-        return died and (not self.point or self.point in points_of(self.trace()))
+        return self.died and (not self.point or self.point in points_of(self.trace()))
 
     def must_not_have_come(self) -> None:
         """Whoever did all its work alive has made fewer calls; at the last moment it may be about to die."""
