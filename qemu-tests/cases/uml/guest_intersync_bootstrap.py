@@ -11,8 +11,9 @@ import socket
 import stat
 import struct
 import threading
+import time
 from pathlib import Path
-from typing import Iterator
+from typing import Any, Iterator
 
 from guest.disks import make_ext4, run
 from guest.expect import equal, intermezzo_only, wait_until
@@ -34,6 +35,7 @@ ACL = bytes.fromhex("02000000" "01000700ffffffff" "02000500e8030000" "04000500ff
                     "20000000ffffffff")
 SEALED = {"sealed": IMMUTABLE, "appended": APPEND, "sealed-dir": IMMUTABLE, "no-dump": NODUMP}
 COUNT = 150
+COPIES, WHOLE = "copies the server's tree", "copy of the server's tree is whole"
 
 
 def flags_of(path: str) -> int:
@@ -135,7 +137,7 @@ def test_a_tree_from_before_the_log(disk: str, second_disk: str) -> None:
                 equal(flags_of(f"{client_root}/{name}") & 0x70, flags, f"flags of {name}")
             equal([info(root).end_recno for root in (server_root, client_root)], [before, 0],
                   "numbers of the newest records")
-            equal("copy of the server's tree is whole" in client.said(), True, client.said()[-1500:])
+            equal(WHOLE in client.said(), True, client.said()[-1500:])
             for root in (server_root, client_root):
                 for name in SEALED:
                     set_flags(f"{root}/{name}", 0)
@@ -167,26 +169,66 @@ def test_a_log_that_was_trimmed(disk: str, second_disk: str) -> None:
             User(server_root, 530).run(50)
             client.start()
             converge(server_root, client_root, server, client)
-            equal(client.said().count("copies the server's tree"), 1, "copies")
+            equal(client.said().count(COPIES), 1, "copies")
             end(client, server)
+
+
+class Storm(threading.Thread):
+    """A user at work until the block ends, and how many of the changes were made while the client copied.
+
+    What is changed on the client goes to the server before the client copies on, so there is a pause before
+    each step, and a longer one each time, for it to do so on any machine.
+    """
+
+    def __init__(self, root: str, seed: int) -> None:
+        super().__init__(daemon=True)
+        self.user, self.over = User(root, seed), threading.Event()
+        self.client: Intersync | None = None
+        self.amid = 0
+
+    def is_amid(self) -> bool:
+        """The client has said that it copies, and not that the copy is whole."""
+        said = self.client.said() if self.client else ""
+        return COPIES in said and WHOLE not in said
+
+    def run(self) -> None:
+        begin = time.monotonic()
+        while not self.over.wait(0.05 + (time.monotonic() - begin) / 20):
+            before, began_amid = self.user.done, self.is_amid()
+            self.user.run(1)
+            if began_amid and self.is_amid():
+                self.amid += self.user.done - before
+
+    def __enter__(self) -> Storm:
+        self.start()
+        return self
+
+    def __exit__(self, *unused: Any) -> None:
+        self.over.set()
+        self.join()
 
 
 @intermezzo_only
 def test_while_both_change(disk: str, second_disk: str) -> None:
-    """A storm on either side does not wait for the copy, nor the copy for its end."""
+    """A storm on either side does not wait for the copy, nor the copy for its end: users of both are at work
+    before it begins, all the while, and when it is whole."""
     make_ext4(disk, "-b", "1024", "-N", "8000")
     with mounts(disk, second_disk) as (server_root, client_root):
         fill(server_root)
         User(client_root, 540).run(50)
-        users = [threading.Thread(target=User(root, 541 + n).run, args=(200,))
-                 for n, root in enumerate((server_root, client_root))]
-        with Intersync(server_root) as server:
-            for user in users:
-                user.start()
+        with Intersync(server_root) as server, contextlib.ExitStack() as storms:
+            users = [storms.enter_context(Storm(root, 541 + n))
+                     for n, root in enumerate((server_root, client_root))]
+            wait_until(lambda: all(user.user.done for user in users), "both users are at work")
             with Intersync(client_root, server="127.0.0.1") as client:
                 for user in users:
-                    user.join()
-                client.await_word("copy of the server's tree is whole", 120)
+                    user.client = client
+                for word, seconds in ((COPIES, 30), (WHOLE, 120)):
+                    client.await_word(word, seconds)
+                    equal([user.is_alive() for user in users], [True, True], f"users at work at {word!r}")
+                storms.close()
+                equal([user.amid > 0 for user in users], [True, True],
+                      f"changes while it copied: {[user.amid for user in users]}")
                 converge(server_root, client_root, server, client, seconds=120)
                 end(client, server)
 
@@ -210,7 +252,7 @@ def test_killed_while_it_begins(disk: str, second_disk: str) -> None:
                     User(root, 560 + 10 * turn + n).run(10)
                 victim.start()
             equal(amid >= 3, True, f"kills in the middle: {amid}")
-            client.await_word("copy of the server's tree is whole", 120)
+            client.await_word(WHOLE, 120)
             converge(server_root, client_root, server, client, directory_times=False, seconds=120)
             touch_directories(server_root)
             converge(server_root, client_root, server, client)
