@@ -253,6 +253,28 @@ TEST_F(BootstrapTest, TheEchoOfWhatWasWrittenDoesNotSupersedeTheServersBody) {
   EXPECT_EQ(there.texts(), (std::set<std::string>{"", "mine", "theirs"}));
 }
 
+/// Its users change something whenever it asks, so there is always something to push.
+TEST_F(BootstrapTest, ItEndsAlsoWhereThereIsAlwaysSomethingToPush) {
+  Client client(here);
+  unsigned asked = 0;
+  const auto is_copied = [&] { return position() && !position()->partial; };
+  for (; asked < 100 && !is_copied(); asked++) {
+    here.make(Op::kCreate, {.dir = kRootIno, .name = "own " + std::to_string(asked)}, 0600);
+    here.commit();
+    // One to pull, and another.
+    const std::optional<Request> one = client.next();
+    const std::optional<Request> other = client.next();
+    for (const std::optional<Request>& request : {one, other}) {
+      if (request) {
+        client.on(*request, server->answer(*request));
+      }
+    }
+  }
+  EXPECT_LT(asked, 100U);
+  settle(client);
+  EXPECT_EQ(here.manifest(true), there.manifest(true));
+}
+
 /// While it waits for the end of the server's log nothing else makes it ask.
 TEST_F(BootstrapTest, WhatWaitedForTheCopyIsAskedForAtItsEnd) {
   Client client(here);

@@ -121,14 +121,20 @@ std::optional<Request> Client::next() {
 /// Besides Pull.
 std::optional<Request> Client::ask() {
   copy_asks_ = false;
-  std::optional<Request> request = fetch_or_push();
+  std::optional<Request> request;
+  // It must come to an end also where there is always something else to ask.
+  const bool has_copys_turn = std::exchange(copy_is_next_, false);
+  if (!has_copys_turn) {
+    request = fetch_or_push();
+    copy_is_next_ = request.has_value();
+  }
   if (!request && partial_) {
     request = copy();
     copy_asks_ = request.has_value();
-    if (!request) {
-      // What had to wait for the copy.
-      request = fetch_or_push();
-    }
+  }
+  if (!request) {
+    // What had to wait for the copy, or its turn.
+    request = fetch_or_push();
   }
   if (!request && differs_ && is_even()) {
     request = List{.offset = next_};

@@ -138,7 +138,8 @@ class Client {
   bool copy_waits_ = false;  // for try_again(): not all could be had
   std::string copy_lacks_;   // why, until all is here
   Patience copy_patience_;
-  bool copy_asks_ = false;  // what is asked besides Pull is for the copy
+  bool copy_asks_ = false;     // what is asked besides Pull is for the copy
+  bool copy_is_next_ = false;  // it did not have the last turn
   std::uint64_t repairs_ = 0;
   bool differs_ = false;     // the server's names are not ours
   bool push_waits_ = false;  // the last Push got nothing accepted, or there was none to make
