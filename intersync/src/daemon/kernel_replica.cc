@@ -172,6 +172,7 @@ void KernelReplica::look_at_peers() {
   if (const auto* fault = std::get_if<kml::Corrupt>(&received)) {
     throw Error(path_of("last_rcvd") + ": " + fault->what);
   }
+  most_received_ = slots.size() / IZO_RCVD_COPIES / sizeof(izo_rcvd_slot);
   for (const kml::ReceivedSlot& slot : std::get<std::vector<kml::ReceivedSlot>>(received)) {
     received_[slot.replica] = {.epoch = slot.epoch,
                                .recno = slot.recno,
@@ -269,7 +270,15 @@ void KernelReplica::set_received(const kml::Uuid& peer, const repl::Received& po
   raw.epoch = position.epoch;
   raw.recno = position.recno;
   raw.offset = position.offset;
-  ask(tree_.root(), IZO_IOC_REINT_POSITION, raw, "ioctl IZO_IOC_REINT_POSITION");
+  try {
+    ask(tree_.root(), IZO_IOC_REINT_POSITION, raw, "ioctl IZO_IOC_REINT_POSITION");
+  } catch (const SysError& error) {
+    look_at_peers();
+    if (error.code() == ENOSPC && received_.size() >= most_received_) {
+      throw repl::NoRoom(error.what());
+    }
+    throw;
+  }
   look_at_peers();
 }
 

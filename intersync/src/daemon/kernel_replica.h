@@ -69,6 +69,7 @@ class KernelReplica final : public repl::Replica {
   const repl::Index* index_ = nullptr;
   std::vector<kml::Uuid> table_;
   std::map<kml::Uuid, repl::Received> received_;
+  std::size_t most_received_ = 0;  // positions that there is room for
 };
 
 }  // namespace izo::daemon

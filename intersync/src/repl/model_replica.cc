@@ -97,7 +97,7 @@ std::optional<Received> ModelReplica::received(const Uuid& peer) {
 
 void ModelReplica::set_received(const Uuid& peer, const Received& position) {
   if (!disk_.received.contains(peer) && disk_.received.size() >= most_peers) {
-    throw SysError(ENOSPC, "set_received");
+    throw NoRoom("there are as many already");
   }
   disk_.received[peer] = position;
   commit();

@@ -137,6 +137,12 @@ class NoRecord : public Error {
   using Error::Error;
 };
 
+/// There are positions of as many peers as there is room for.
+class NoRoom : public Error {
+ public:
+  using Error::Error;
+};
+
 /// The tree, its log and the positions of one fileset. Functions throw izo::Error (SysError) if the
 /// file system fails.
 class Replica {
@@ -175,6 +181,7 @@ class Replica {
   virtual std::uint16_t index_of(const Uuid& replica) = 0;
 
   virtual std::optional<Received> received(const Uuid& peer) = 0;
+  /// Throws NoRoom.
   virtual void set_received(const Uuid& peer, const Received& position) = 0;
 
   /// As IZO_IOC_REINT: results of what was done, and of the one that ended the batch.

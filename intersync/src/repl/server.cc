@@ -4,7 +4,6 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <utility>
 
 #include "repl/attributes.h"
@@ -68,13 +67,10 @@ Response Server::answer_one(const Hello& hello) {
     accepted = {.epoch = hello.epoch, .recno = 0, .offset = 0};
     try {
       replica_.set_received(hello.replica, accepted);
-    } catch (const SysError& error) {
-      if (error.code() == ENOSPC) {
-        return Refusal{
-            "the server has no room for one more replica: it keeps positions of 56, and of those "
-            "that are not there any more too (see docs/root-filesystem.md), or its disk is full"};
-      }
-      throw;
+    } catch (const NoRoom&) {
+      return Refusal{
+          "the server has no room for one more replica: it keeps the positions of all that it ever "
+          "met: see intersync(8)"};
     }
   }
   const auto [known, known_time] = known_[replica_.index_of(hello.replica)];
