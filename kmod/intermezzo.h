@@ -182,6 +182,7 @@ void izo_log_getattr(const struct inode *inode, struct kstat *stat);
 
 /* xattr.c */
 bool izo_xattr_is_local(const struct super_block *sb, const char *name);
+bool izo_xattr_is_none(const char *name, const void *value, size_t size);
 extern const struct xattr_handler * const izo_xattr_handlers[];
 ssize_t izo_listxattr(struct dentry *dentry, char *list, size_t size);
 struct posix_acl *izo_get_inode_acl(struct inode *inode, int type, bool rcu);

@@ -100,6 +100,8 @@ static int izo_set_one_xattr(struct super_block *sb, struct dentry *lower,
 	type = posix_acl_type(name);
 	if (izo_xattr_is_local(sb, name)) {
 		err = -EPERM;
+	} else if (izo_xattr_is_none(name, x->data + name_len, size)) {
+		err = -EINVAL;
 	} else if (size > XATTR_SIZE_MAX) {
 		err = -E2BIG;	/* the VFS alone would ask */
 	} else if (type < 0) {

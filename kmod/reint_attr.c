@@ -205,6 +205,9 @@ static int izo_setxattr_locked(struct izo_step *step, struct dentry *object, con
 				      0);
 	if (err == -ENODATA)
 		return IZO_REINT_MISSING;
+	/* a name or a value that is none stays so */
+	if (err == -EINVAL)
+		return IZO_REINT_REFUSED;
 	if (!err)
 		fsnotify_xattr(object);
 	return err;
@@ -218,27 +221,31 @@ static int izo_setxattr_locked(struct izo_step *step, struct dentry *object, con
  */
 int izo_reint_setxattr(struct izo_step *step)
 {
+	bool removes = le16_to_cpu(step->remote.head->op) == IZO_KML_REMOVEXATTR;
 	const struct izo_kml_xattr *x;
 	struct dentry *object;
+	const void *value;
 	size_t len;
 	char *name;
+	u32 size;
 	int err;
 
 	x = izo_record_find(step->remote.head, IZO_ITEM_XATTR, NULL, &len);
+	value = x->data + le32_to_cpu(x->name_len);
+	size = le32_to_cpu(x->value_len);
 	name = kmemdup_nul(x->data, le32_to_cpu(x->name_len), GFP_KERNEL);
 	if (!name)
 		return -ENOMEM;
 	/* identities are ours to give; what a file system keeps in its own way is no attribute */
-	if (izo_xattr_is_local(step->batch->sb, name) || le32_to_cpu(x->value_len) > XATTR_SIZE_MAX)
+	if (izo_xattr_is_local(step->batch->sb, name) || size > XATTR_SIZE_MAX ||
+	    (!removes && izo_xattr_is_none(name, value, size)))
 		err = IZO_REINT_REFUSED;
 	else
 		err = izo_object_enter(step, posix_acl_type(name) < 0 ? IZO_ASPECT_XATTR :
 								       IZO_ASPECT_ATTR, &object);
 	if (!err) {
 		err = izo_as_answer(step, object,
-				    izo_setxattr_locked(step, object, name,
-							x->data + le32_to_cpu(x->name_len),
-							le32_to_cpu(x->value_len)));
+				    izo_setxattr_locked(step, object, name, value, size));
 		izo_object_leave(object);
 	}
 	kfree(name);

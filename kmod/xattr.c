@@ -4,6 +4,7 @@
 #include <linux/fs.h>	/* the others need it before them */
 #include <linux/posix_acl.h>
 #include <linux/posix_acl_xattr.h>
+#include <linux/unaligned.h>
 #include <linux/xattr.h>
 #include "intermezzo.h"
 
@@ -30,6 +31,28 @@ bool izo_xattr_is_local(const struct super_block *sb, const char *name)
 	const char *prefix = izo_sb(sb)->config.cache->xattr_prefix;
 
 	return izo_xattr_is_own(name) || (prefix && str_has_prefix(name, prefix));
+}
+
+/**
+ * izo_xattr_is_none - is this the value of an attribute that no system call would set?
+ * @name: full name
+ * @value: the value
+ * @size: bytes at @value
+ *
+ * File capabilities, which the VFS alone looks at: of others no one could read them, nor copy the
+ * file with all that it has. What it takes is what cap_convert_nscap() does.
+ */
+bool izo_xattr_is_none(const char *name, const void *value, size_t size)
+{
+	u32 revision;
+
+	if (strcmp(name, XATTR_NAME_CAPS))
+		return false;
+	if (size < sizeof(revision))
+		return true;
+	revision = get_unaligned_le32(value) & ~VFS_CAP_FLAGS_EFFECTIVE;
+	return !(size == XATTR_CAPS_SZ_2 && revision == VFS_CAP_REVISION_2) &&
+	       !(size == XATTR_CAPS_SZ_3 && revision == VFS_CAP_REVISION_3);
 }
 
 /**

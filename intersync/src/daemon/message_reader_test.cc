@@ -401,7 +401,7 @@ TEST_F(MessageReaderTest, BodiesAreTheListsOnly) {
   EXPECT_EQ(read_fetched(Frames().add(fetched(2)).add(none)).why, "body number 2 of 2");
   const Response refusal = Refusal{.why = "you"};
   EXPECT_EQ(read_fetched(Frames().add(refusal).begin(0, 1)).why, "body number 0 of 0");
-  const Request pull = Pull{};
+  const Request pull = Pull{.replica = kClient};
   EXPECT_EQ(read(Side::kRequest, Kind::kPull, Frames().add(pull).begin(0, 1).bytes()).why,
             "body number 0 of 0");
   EXPECT_EQ(read(Side::kResponse, Kind::kPull, Frames().add(pulled(2)).begin(0, 1).bytes()).why,
@@ -419,8 +419,9 @@ TEST_F(MessageReaderTest, RecordsAndNamesStandWhereTheyBelong) {
     // A body's number would mean another record.
     EXPECT_EQ(read_push(frames).why, "records where none may be");
   }
-  const Request requests[] = {Hello{},       Pull{},  repl::List{},
-                              repl::Fetch{}, push(1), repl::Describe{}};
+  const Request requests[] = {
+      Hello{.replica = kClient}, Pull{.replica = kClient}, repl::List{}, repl::Fetch{}, push(1),
+      repl::Describe{}};
   for (const Request& request : requests) {
     const Kind kind = proto::kind_of(request);
     EXPECT_EQ(read(Side::kRequest, kind, Frames().add(request).raw(Part::kNames).bytes()).why,
@@ -429,8 +430,8 @@ TEST_F(MessageReaderTest, RecordsAndNamesStandWhereTheyBelong) {
         read(Side::kRequest, kind, Frames().add(request).raw(Part::kRecords, some).bytes()).why,
         kind == Kind::kPush ? "" : "records where none may be");
   }
-  const Response responses[] = {Welcome{},  pulled(1), listed(),
-                                fetched(1), Pushed{},  repl::Described{}};
+  const Response responses[] = {
+      Welcome{.replica = kClient}, pulled(1), listed(), fetched(1), Pushed{}, repl::Described{}};
   for (std::size_t i = 0; i < std::size(responses); i++) {
     const auto kind = static_cast<Kind>(i);
     const auto why = [&](const Response& response, Part part, const Buffer& payload) {
@@ -526,7 +527,7 @@ TEST_F(MessageReaderTest, NoAnswerGoesOnWithoutEnd) {
 }
 
 TEST_F(MessageReaderTest, WhatAServerHasToSayIsTaken) {
-  const std::vector<kml::Uuid> table(UINT16_MAX);
+  const std::vector<kml::Uuid> table(UINT16_MAX, kClient);
   std::vector<kml::Record> much(8, std::get<kml::Record>(kml::decode(large_record())));
   const auto why = [this](Kind kind, const Response& response) {
     MessageReader reader(Side::kResponse, kind, store());
@@ -534,7 +535,7 @@ TEST_F(MessageReaderTest, WhatAServerHasToSayIsTaken) {
     reader.finish();
     return reader.why();
   };
-  EXPECT_EQ(why(Kind::kHello, Welcome{.table = table}), "");
+  EXPECT_EQ(why(Kind::kHello, Welcome{.replica = kClient, .table = table}), "");
   EXPECT_EQ(why(Kind::kPush, Pushed{.accepted = {}, .stopped = std::string(UINT16_MAX, 'x')}), "");
   EXPECT_EQ(why(Kind::kPush, Refusal{.why = std::string(UINT16_MAX, 'x')}), "");
   EXPECT_EQ(why(Kind::kPull, Pulled{.records = much, .table = table}), "");

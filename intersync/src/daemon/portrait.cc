@@ -61,7 +61,8 @@ std::optional<std::string> filled_by(const Call& call, std::string_view what,
   std::string out;
   for (;;) {
     const ssize_t size = call(nullptr, 0);
-    if (size < 0 && (errno == ENODATA || errno == ENOTSUP)) {
+    // EINVAL: a capability that is none, which the kernel takes for not there.
+    if (size < 0 && (errno == ENODATA || errno == ENOTSUP || errno == EINVAL)) {
       return std::nullopt;
     }
     out.resize(checked(size, what, path));

@@ -53,6 +53,9 @@ kml::Uuid FieldReader::uuid() {
   kml::Uuid out{};
   std::ranges::transform(take(out.size()), out.begin(),
                          [](std::byte byte) { return std::to_integer<std::uint8_t>(byte); });
+  if (out == kml::Uuid{}) {
+    refuse();
+  }
   return out;
 }
 
@@ -75,6 +78,9 @@ std::vector<kml::Uuid> FieldReader::table() {
   std::vector<kml::Uuid> out;
   while (entries.has_more()) {
     out.push_back(entries.uuid());
+  }
+  if (entries.is_short()) {
+    refuse();
   }
   return out;
 }

@@ -52,6 +52,7 @@ class FieldReader {
     }
     return value;
   }
+  /// Not one of zeros, which names nobody.
   kml::Uuid uuid();
   kml::Fid fid();
   std::string text();

@@ -370,9 +370,20 @@ TEST(Message, AFlagIsZeroOrOne) {
     EXPECT_EQ(complaint(decode_response(Kind::kList, with(Response(Listed{}), 1, value))).empty(),
               value <= 1);
     // Behind the UUID, the epoch and an empty table.
-    EXPECT_EQ(complaint(decode_request(Kind::kPush, with(Request(Push{}), 26, value))).empty(),
-              value <= 1);
+    EXPECT_EQ(
+        complaint(decode_request(Kind::kPush, with(Request(Push{.replica = uuid(1)}), 26, value)))
+            .empty(),
+        value <= 1);
   }
+}
+
+TEST(Message, AUuidOfZerosNamesNobody) {
+  const kml::Uuid nobody{};
+  const Hello hello{.replica = uuid(1), .epoch = 1, .table = {uuid(1), nobody}};
+  const Buffer payload = payload_of(Request(hello));
+  EXPECT_NE(complaint(decode_request(Kind::kHello, payload)), "");
+  const Buffer other = payload_of(Request(Hello{.replica = nobody, .epoch = 1, .table = table(2)}));
+  EXPECT_NE(complaint(decode_request(Kind::kHello, other)), "");
 }
 
 TEST(Message, EveryTruncatedRequestIsRefused) {

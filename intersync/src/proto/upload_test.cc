@@ -68,7 +68,11 @@ TEST(Upload, AnotherFrameIsNone) {
             "a frame of type 5 where none may be");
   EXPECT_EQ(fault_of(decode_upload(frame_of(kUploadFrame, Buffer(39)))),
             "the frame does not say what the piece is of");
-  EXPECT_EQ(std::get<Upload>(decode_upload(frame_of(kUploadFrame, Buffer(40)))), Upload{});
+  Buffer payload(40);
+  EXPECT_NE(fault_of(decode_upload(frame_of(kUploadFrame, payload))), "");
+  payload[0] = std::byte{1};
+  EXPECT_EQ(std::get<Upload>(decode_upload(frame_of(kUploadFrame, payload))),
+            Upload{.client = {1}});
 }
 
 TEST(Uploaded, ComesAsItWasSentAndNothingElseDoes) {

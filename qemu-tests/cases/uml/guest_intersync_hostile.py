@@ -13,7 +13,7 @@ from typing import AbstractSet as Set
 from typing import Any, Iterator, NamedTuple
 
 from guest.disks import make_ext4
-from guest.expect import equal, intermezzo_only, wait_until
+from guest.expect import equal, errno_of, intermezzo_only, wait_until
 from guest.intersync import Intersync, converge, lines_with, loopback_up, replicated
 from guest.kml import ROOT, Fid, Log
 from guest.messages import (A_HEAD, BODY, NONE, TYPES, Change, HostileClient, HostileServer, attribute,
@@ -454,3 +454,69 @@ def test_a_servers_log_that_is_none(disk: str, second_disk: str) -> None:
             it.take(Step("below itself", [rename(its(10), (ROOT, b"b"), (its(11), b"b"))],
                          "changes of this replica go to the server first", new={"c*"}, gone={"b/c"}), client)
             equal(client.stop(), 0, "exit code")
+
+
+@intermezzo_only
+def test_a_clients_capability_that_is_none(disk: str, second_disk: str) -> None:
+    """A client's file is born with a security.capability that no system call would set (EINVAL), and which
+    nobody can read then (EINVAL): a new honest client must get a whole copy all the same."""
+    loopback_up()
+    for one in (disk, second_disk):
+        make_ext4(one)
+    with mounted(disk, OPTIONS) as root, mounted(second_disk, OPTIONS) as other:
+        Path(root, "f").touch()
+        equal(errno_of(os.setxattr, f"{root}/f", "security.capability", b"x"), "EINVAL", "a user's")
+        with Intersync(root) as server:
+            peer = HostileClient(Log.of_mount(root).replica)
+            equal(peer.hello(), 200, "hello")
+            peer.push(birth("create", Fid(1, 1, 5), b"born", xattrs=((b"security.capability", b"x"),)))
+            equal(errno_of(os.listxattr, f"{root}/born"), "ok", "listed")
+            with Intersync(other, server="127.0.0.1") as client:
+                client.await_word("the copy of the server's tree is whole", 15)
+                converge(root, other, server, client)
+
+
+@intermezzo_only
+def test_a_servers_capability_that_is_none(disk: str) -> None:
+    """The same from a server to a client."""
+    loopback_up()
+    make_ext4(disk)
+    with mounted(disk, OPTIONS) as root:
+        Path(root, "f").touch()
+        with HostileServer(Log.of_mount(root)) as fake:
+            fake.answers["list"] = fake.listed((ROOT, b"born", Fid(1, 1, 5)))
+            fake.answers["describe"] = fake.described(
+                birth("create", Fid(1, 1, 5), b"z", xattrs=((b"security.capability", b"x"),)),
+                Change("setattr", ROOT, [("attr", attributes(atime=1))]))
+            with Intersync(root, server="127.0.0.1") as client:
+                client.await_word("the copy of the server's tree is whole")
+        equal(errno_of(os.getxattr, f"{root}/born", "security.capability"), "ENODATA", "the attribute")
+
+
+@intermezzo_only
+def test_an_attribute_without_a_name(disk: str) -> None:
+    """`user.` (EINVAL below): a record of it can never be applied, and should be passed over with a line as
+    system.nothing is, not wait for ever as if the disk were full."""
+    loopback_up()
+    make_ext4(disk)
+    with mounted(disk, OPTIONS) as root:
+        with Intersync(root):
+            peer = HostileClient(Log.of_mount(root).replica)
+            peer.hello()
+            said = peer.push(birth("create", Fid(1, 1, 5), b"f"), Change(
+                "setxattr", Fid(1, 1, 5), [("xattr", attribute(b"user.", b"v"))], aspects=4))
+            equal((said.why, said.accepted), ("", 2), "answer")
+
+
+@intermezzo_only
+def test_hello_of_nobody(disk: str) -> None:
+    """A client whose UUID is zeros: a refusal or 400, not 503 (the server's file system failed)."""
+    loopback_up()
+    make_ext4(disk)
+    with mounted(disk, OPTIONS) as root:
+        with Intersync(root):
+            peer = HostileClient(Log.of_mount(root).replica)
+            peer.replica = bytes(16)
+            peer.table[0] = bytes(16)
+            status, answer = peer.ask("hello", frame(A_HEAD, peer.who()))
+            equal(status in (200, 400), True, f"status {status} {answer!r}")
