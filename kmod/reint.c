@@ -576,7 +576,9 @@ static int izo_reint_position(struct izo_log *log, struct file *file,
 	err = mutex_lock_killable(&log->reint_lock);
 	if (err)
 		goto out;
-	err = izo_replica_index(log, &replica);
+	/* who finds no room is to take no index either: that is for good too */
+	err = p.epoch && !izo_peer_find(log, &replica) && izo_peers_full(log) ?
+		      -ENOSPC : izo_replica_index(log, &replica);
 	if (err > 0) {
 		p.index = err;
 		err = p.epoch ? izo_set_position(log, &p, &replica) : 0;

@@ -44,15 +44,17 @@ bool izo_xattr_is_local(const struct super_block *sb, const char *name)
  */
 bool izo_xattr_is_none(const char *name, const void *value, size_t size)
 {
+	const struct vfs_ns_cap_data *cap = value;
 	u32 revision;
 
 	if (strcmp(name, XATTR_NAME_CAPS))
 		return false;
 	if (size < sizeof(revision))
 		return true;
-	revision = get_unaligned_le32(value) & ~VFS_CAP_FLAGS_EFFECTIVE;
-	return !(size == XATTR_CAPS_SZ_2 && revision == VFS_CAP_REVISION_2) &&
-	       !(size == XATTR_CAPS_SZ_3 && revision == VFS_CAP_REVISION_3);
+	revision = get_unaligned_le32(&cap->magic_etc) & ~VFS_CAP_FLAGS_EFFECTIVE;
+	if (size == XATTR_CAPS_SZ_3 && revision == VFS_CAP_REVISION_3)
+		return get_unaligned_le32(&cap->rootid) == U32_MAX;
+	return size != XATTR_CAPS_SZ_2 || revision != VFS_CAP_REVISION_2;
 }
 
 /**

@@ -61,8 +61,9 @@ std::optional<std::string> filled_by(const Call& call, std::string_view what,
   std::string out;
   for (;;) {
     const ssize_t size = call(nullptr, 0);
-    // EINVAL: a capability that is none, which the kernel takes for not there.
-    if (size < 0 && (errno == ENODATA || errno == ENOTSUP || errno == EINVAL)) {
+    // EINVAL, EOVERFLOW: a capability that is none, or nobody's.
+    if (size < 0 &&
+        (errno == ENODATA || errno == ENOTSUP || errno == EINVAL || errno == EOVERFLOW)) {
       return std::nullopt;
     }
     out.resize(checked(size, what, path));
