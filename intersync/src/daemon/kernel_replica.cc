@@ -138,14 +138,18 @@ void touch(int directory, const timespec& mtime) {
   }
 }
 
-std::optional<UniqueFd> open_file(int directory, const std::string& name) {
+struct Opened {
+  std::optional<UniqueFd> file;  ///< Nullopt: it is no file of that name, or not to be had now.
+  bool not_now = false;          ///< Somebody has a lease, which was asked back.
+};
+
+Opened open_file(int directory, const std::string& name) {
   const int fd =
       ::openat(directory, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOATIME | O_CLOEXEC);
-  // EAGAIN: somebody has a lease, which this has asked back: it can be read later.
   if (fd < 0 && (errno == ENOENT || errno == ELOOP || errno == ENXIO || errno == EAGAIN)) {
-    return std::nullopt;
+    return {.file = {}, .not_now = errno == EAGAIN};
   }
-  return UniqueFd(checked(fd, "open", name));
+  return {.file = UniqueFd(checked(fd, "open", name))};
 }
 
 }  // namespace
@@ -357,7 +361,10 @@ repl::Replica::Reading KernelReplica::read_body(const Name& name, const Handle& 
   if (!directory) {
     return {};
   }
-  std::optional<UniqueFd> file = open_file(directory.get(), name.name);
+  auto [file, not_now] = open_file(directory.get(), name.name);
+  if (not_now) {
+    return {.body = nullptr, .not_now = true};
+  }
   const std::optional<Object> object = file ? look_at(file->get()) : std::nullopt;
   if (!object || !is(*object, handle) || !S_ISREG(object->mode)) {
     return {};
@@ -382,10 +389,14 @@ repl::Replica::Kept KernelReplica::keep_copy(const Name& name, const repl::Body&
     return Kept::kNot;
   }
   struct stat st{};
-  if (const std::optional<UniqueFd> there = open_file(directory.get(), name.name)) {
-    checked(::fstat(there->get(), &st), "stat", name.name);
+  const Opened there = open_file(directory.get(), name.name);
+  if (there.not_now) {
+    return Kept::kNot;
+  }
+  if (there.file) {
+    checked(::fstat(there.file->get(), &st), "stat", name.name);
     return S_ISREG(st.st_mode) &&
-                   have_same_bytes(from, there->get(), static_cast<std::uint64_t>(st.st_size))
+                   have_same_bytes(from, there.file->get(), static_cast<std::uint64_t>(st.st_size))
                ? Kept::kDone
                : Kept::kTaken;
   }

@@ -49,8 +49,8 @@ class Client {
     return !waiting_.empty()                              ? waiting_
            : bootstrap_ && !bootstrap_->waiting().empty() ? bootstrap_->waiting()
            : !copy_lacks_.empty()                         ? copy_lacks_
-           : fetch_waits_                                 ? kNotGiven
-           : is_unread_                                   ? kUnread
+           : is_not_given_                                ? kNotGiven
+           : is_unread_ || uneven_                        ? kUnread
                                                           : stopped_;
   }
   /// Are there records of ours that the server has not accepted, or of the server's that are not
@@ -144,9 +144,12 @@ class Client {
   bool differs_ = false;     // the server's names are not ours
   bool push_waits_ = false;  // the last Push got nothing accepted, or there was none to make
   Patience push_patience_;
-  bool is_unread_ = false;    // there was none, as a body of ours could not be read
-  bool fetch_waits_ = false;  // the last Fetch got no body that was there
+  bool is_unread_ = false;     // there was none, as a body of ours could not be read
+  bool fetch_waits_ = false;   // for try_again(): the last Fetch got no body
+  bool is_not_given_ = false;  // the same, until one does
   Patience fetch_patience_;
+  bool uneven_ = false;  // for try_again(): a file that is not there could not be given up yet
+  Patience uneven_patience_;
   /// Digests, the server's and ours, that asking for the names did not bring together.
   std::optional<std::pair<std::uint64_t, std::uint64_t>> hopeless_;
   /// Those for which what was not here was copied.

@@ -278,7 +278,7 @@ Replica::Reading ModelReplica::read_body(const Name& name, const Handle& handle)
   }
   const Inode& file = inode(handle.ino);
   if (is_leased(file.fid)) {
-    return {};
+    return {.body = nullptr, .not_now = true};
   }
   // What is not on the medium yet counts as changing.
   if (file.dirty || file.closed > committed_.log.size()) {
@@ -295,6 +295,9 @@ Replica::Kept ModelReplica::keep_copy(const Name& name, const Body& body, const 
     return Kept::kNot;
   }
   if (const std::uint64_t there = at(place); there != 0) {
+    if (is_leased(inode(there).fid)) {
+      return Kept::kNot;
+    }
     return is_file(there) && !inode(there).dirty && inode(there).text == text ? Kept::kDone
                                                                               : Kept::kTaken;
   }

@@ -198,6 +198,8 @@ class Replica {
   struct Reading {
     std::shared_ptr<Body> body;
     bool changing = false;  ///< It is being changed, or was and its CLOSE is not written yet.
+    bool not_now =
+        false;  ///< Somebody has it for himself (a lease), and was asked to give it back.
   };
   /// The body as it is, on the medium; neither if the name does not stand for that file any more.
   virtual Reading read_body(const Name& name, const Handle& handle) = 0;

@@ -179,6 +179,9 @@ std::optional<std::shared_ptr<Body>> Tree::read_body(const Fid& fid) {
       if (reading.body) {
         return std::move(reading.body);
       }
+      if (reading.not_now) {
+        return std::nullopt;
+      }
       changing = changing || reading.changing;
     }
     if (changing && was_changing) {

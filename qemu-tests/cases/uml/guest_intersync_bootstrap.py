@@ -11,7 +11,6 @@ import socket
 import stat
 import struct
 import threading
-import time
 from pathlib import Path
 from typing import Any, Iterator
 
@@ -174,11 +173,7 @@ def test_a_log_that_was_trimmed(disk: str, second_disk: str) -> None:
 
 
 class Storm(threading.Thread):
-    """A user at work until the block ends, and how many of the changes were made while the client copied.
-
-    What is changed on the client goes to the server before the client copies on, so there is a pause before
-    each step, and a longer one each time, for it to do so on any machine.
-    """
+    """A user at work until the block ends, and how many of the changes were made while the client copied."""
 
     def __init__(self, root: str, seed: int) -> None:
         super().__init__(daemon=True)
@@ -192,8 +187,7 @@ class Storm(threading.Thread):
         return COPIES in said and WHOLE not in said
 
     def run(self) -> None:
-        begin = time.monotonic()
-        while not self.over.wait(0.05 + (time.monotonic() - begin) / 20):
+        while not self.over.wait(0.02):
             before, began_amid = self.user.done, self.is_amid()
             self.user.run(1)
             if began_amid and self.is_amid():

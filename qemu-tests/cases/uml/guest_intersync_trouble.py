@@ -176,6 +176,9 @@ def lease_stands(both: Pair, server_holds: bool) -> None:
         wait_until(lambda: fcntl.fcntl(stream, fcntl.F_GETLEASE) != fcntl.F_WRLCK, "the lease is asked back")
         (there / f"{name}-meanwhile").write_bytes(b"meanwhile")
         wait_until(lambda: (here / f"{name}-meanwhile").exists(), "what is made meanwhile comes")
+        where = "on the server" if server_holds else "here"
+        both.client.await_word(f"waiting: a file cannot be read {where} yet")
+        equal((there / name).exists() and (there / name).read_bytes() == b"leased", False, "the body came")
         stay_calm(holder, other)
         equal("Resource temporarily unavailable" in holder.said(), False, holder.said()[-1000:])
         fcntl.fcntl(stream, fcntl.F_SETLEASE, fcntl.F_UNLCK)
