@@ -215,8 +215,10 @@ def beside_subvolumes(disk: str, second_disk: str, is_server: bool) -> None:
     with mounted(disk, options) as root, mounted(second_disk, OPTIONS) as other, \
             running(*((root, other) if is_server else (other, root))) as both:
         Path(root, "d/f").write_bytes(b"f")
-        wait_until(lambda: os.path.exists(f"{other}/d/f"), "a file comes")
-        Path(other, "d/f").write_bytes(b"of the other")
+        came = Path(other, "d/f")
+        # with its body: what is written to it before is a conflict
+        wait_until(lambda: came.exists() and came.read_bytes() == b"f", "a file comes")
+        came.write_bytes(b"of the other")
         wait_until(lambda: Path(root, "d/f").read_bytes() == b"of the other", "and goes back")
         equal(sorted(os.listdir(f"{other}/d")), ["f"], "what came")
         equal(sorted(os.listdir(f"{root}/d")), ["f", "inner"], "what stayed")
