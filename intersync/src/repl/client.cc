@@ -386,7 +386,12 @@ std::optional<Request> Client::fetch() {
       break;
     }
   }
-  return out.items.empty() ? std::nullopt : std::optional<Request>(std::move(out));
+  if (out.items.empty()) {
+    // Perhaps a later record has what it was waited for. A copy asks by itself.
+    is_not_given_ = is_not_given_ && partial_;
+    return std::nullopt;
+  }
+  return out;
 }
 
 std::optional<Request> Client::push() {

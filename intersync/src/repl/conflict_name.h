@@ -11,8 +11,8 @@
 
 namespace izo::repl {
 
-/// The name that a loser gets: NAME.conflict-XXXXXXXX, at most 255 bytes. The same on every replica
-/// for the same object and number.
+/// The name that a loser gets: NAME.conflict- and eight hexadecimal digits, at most 255 bytes. The
+/// same on every replica for the same object and number.
 std::string conflict_name(const std::string& name, const kml::Fid& fid, std::uint64_t number);
 
 /// NAME, if that is such a name. One that was cut to fit is what is left of it.
