@@ -69,6 +69,14 @@ def link_open_file(fd: int, new: str) -> None:
     call("linkat", AT_FDCWD, f"/proc/self/fd/{fd}", AT_FDCWD, new, AT_SYMLINK_FOLLOW)
 
 
+def name_a_nameless(name: str, text: bytes) -> None:
+    """Make a file that gets its name after its body."""
+    fd = os.open(os.path.dirname(name), os.O_TMPFILE | os.O_WRONLY)
+    os.write(fd, text)
+    link_open_file(fd, name)
+    os.close(fd)
+
+
 def syncfs(path: str) -> None:
     """syncfs(2) on the file system of path."""
     fd = os.open(path, os.O_RDONLY)

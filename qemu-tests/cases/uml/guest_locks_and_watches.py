@@ -13,7 +13,7 @@ from typing import Callable
 from guest.expect import equal, expect_errno, in_child, wait_until
 from guest.syscalls import (AT_FDCWD, FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, RENAME_EXCHANGE, Inotify, call,
                             fallocate,
-                            link_open_file, rename)
+                            name_a_nameless, rename)
 from guest.tree import Tree
 
 ALSO_ON = "vintermezzo"
@@ -167,17 +167,9 @@ def test_inotify_on_data(tree: Tree) -> None:
     record(tree, watch, "copy_file_range", lambda: os.copy_file_range(fd, fd, 10, 0, 50))
     os.close(source)
     record(tree, watch, "close", lambda: os.close(fd))
-    record(tree, watch, "tmpfile", lambda: named_tmpfile("d/t"))
+    record(tree, watch, "tmpfile", lambda: name_a_nameless("d/t", b"x"))
     record(tree, watch, "listing", lambda: os.listdir("d"))
     watch.close()
-
-
-def named_tmpfile(name: str) -> None:
-    """A nameless file that gets a name."""
-    fd = os.open(os.path.dirname(name), os.O_TMPFILE | os.O_WRONLY)
-    os.write(fd, b"x")
-    link_open_file(fd, name)
-    os.close(fd)
 
 
 def test_inotify_on_attributes(tree: Tree) -> None:

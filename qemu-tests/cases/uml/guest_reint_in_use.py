@@ -24,7 +24,7 @@ from guest.mounting import MS_BIND, mount_old, umount
 from guest.reint import Replica, position, raw_records, submit
 from guest.reint_pair import all_stored, same, tree, two
 from guest.syscalls import (AT_FDCWD, CLONE_NEWNS, RENAME_EXCHANGE, RENAME_WHITEOUT, UTIME_OMIT, Inotify,
-                            call, link_open_file, rename)
+                            call, name_a_nameless, rename)
 
 CASE_DEADLINE = 120
 FIFREEZE, FITHAW = 0xC0045877, 0xC0045878
@@ -337,14 +337,6 @@ def write(name: str, flags: int = 0) -> None:
     os.close(fd)
 
 
-def name_a_nameless(name: str) -> None:
-    """A file that gets its name after its body."""
-    fd = os.open(os.path.dirname(name), os.O_TMPFILE | os.O_WRONLY)
-    os.write(fd, b"text")
-    link_open_file(fd, name)
-    os.close(fd)
-
-
 def set_no_dump(name: str) -> None:
     """As chattr(1) does."""
     fd = os.open(name, os.O_RDONLY)
@@ -427,7 +419,7 @@ DIFFERENT = (
     Different("create without a body", lambda: os.close(os.open("d/bare", os.O_CREAT | os.O_WRONLY)), (),
               ["d CREATE bare", "d OPEN bare", "d CLOSE_WRITE bare"],
               ["d CREATE bare"]),
-    Different("a name for a nameless file", lambda: name_a_nameless("d/named"), (),
+    Different("a name for a nameless file", lambda: name_a_nameless("d/named", b"text"), (),
               ["d OPEN #", "d MODIFY #", "d CREATE named", "d CLOSE_WRITE #"],
               ["d CREATE named", "d MOVED_TO named"]),
     Different("write", lambda: write("d/body"), ("d/body",),
