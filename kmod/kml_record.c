@@ -269,6 +269,7 @@ static bool izo_item_ok(u16 type, const void *data, size_t len)
 	case IZO_ITEM_WHITEOUT:
 		return len == sizeof(struct izo_kml_whiteout) &&
 		       izo_fid_ok(&((const struct izo_kml_whiteout *)data)->fid) &&
+		       ((const struct izo_kml_whiteout *)data)->fid.replica &&
 		       izo_attr_ok(&((const struct izo_kml_whiteout *)data)->attr);
 	case IZO_ITEM_TARGET:
 		return len && len < 4096 && !memchr(data, 0, len);
@@ -317,12 +318,29 @@ static bool izo_op_known(u16 op)
 	return op < ARRAY_SIZE(izo_op_forms) && izo_op_forms[op].must;
 }
 
+/* The root is not made by a record, and has no body. */
+static bool izo_may_be_of_root(u16 op)
+{
+	switch (op) {
+	case IZO_KML_CREATE:
+	case IZO_KML_MKDIR:
+	case IZO_KML_MKNOD:
+	case IZO_KML_SYMLINK:
+	case IZO_KML_CLOSE:
+		return false;
+	default:
+		return true;
+	}
+}
+
 /* Do the items agree with the operation and its flags? */
 static bool izo_items_fit(const struct izo_kml_head *h, u32 seen, u32 xattrs)
 {
 	const struct izo_op_form *form = &izo_op_forms[le16_to_cpu(h->op)];
 	u32 flags = le32_to_cpu(h->flags);
 
+	if (!h->object.replica && !izo_may_be_of_root(le16_to_cpu(h->op)))
+		return false;
 	if ((seen & form->must) != form->must || seen & ~(form->must | form->may | IZO_ANY))
 		return false;
 	if (flags & ~(form->flags | IZO_KML_GROUPS_CUT))
@@ -332,7 +350,8 @@ static bool izo_items_fit(const struct izo_kml_head *h, u32 seen, u32 xattrs)
 	case IZO_KML_REMOVEXATTR:
 		return xattrs == 1;
 	case IZO_KML_RENAME:
-		if (flags & IZO_KML_EXCHANGE && !(seen & IZO_HAS(REPLACED)))
+		if (flags & IZO_KML_EXCHANGE &&
+		    (!(seen & IZO_HAS(REPLACED)) || flags & IZO_KML_WHITEOUT))
 			return false;
 		if (xattrs && !(flags & IZO_KML_WHITEOUT))
 			return false;

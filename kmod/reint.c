@@ -108,8 +108,6 @@ static bool izo_names_ok(const struct izo_batch *b, const struct izo_reint_op *o
 /* Does the operation name what its record is about? */
 static bool izo_refs_fit(const struct izo_reint_op *op, const struct izo_kml_head *h)
 {
-	u32 flags;
-
 	switch (le16_to_cpu(h->op)) {
 	case IZO_KML_CREATE:
 	case IZO_KML_MKDIR:
@@ -121,11 +119,8 @@ static bool izo_refs_fit(const struct izo_reint_op *op, const struct izo_kml_hea
 	case IZO_KML_RMDIR:
 		return op->dir.kind && op->object.kind;
 	case IZO_KML_RENAME:
-		flags = le32_to_cpu(h->flags) & (IZO_KML_EXCHANGE | IZO_KML_WHITEOUT);
-		if (flags == (IZO_KML_EXCHANGE | IZO_KML_WHITEOUT))
-			return false;
 		return op->dir.kind && op->to.kind && op->object.kind &&
-		       (op->replaced.kind || flags != IZO_KML_EXCHANGE);
+		       (op->replaced.kind || !(le32_to_cpu(h->flags) & IZO_KML_EXCHANGE));
 	case IZO_KML_CLOSE:
 		return op->object.kind && op->nnames;
 	default:
@@ -147,26 +142,6 @@ static bool izo_fid_in_table(const struct izo_batch *b, const struct izo_fid *fi
 	return le16_to_cpu(fid->replica) <= b->log->replicas;
 }
 
-/* A FID that is stored with an object: the root's says nothing of who made it. */
-static bool izo_fid_to_store_ok(const struct izo_batch *b, const struct izo_fid *fid)
-{
-	return fid->replica && izo_fid_in_table(b, fid);
-}
-
-static bool izo_object_fid_ok(const struct izo_batch *b, const struct izo_kml_head *h)
-{
-	switch (le16_to_cpu(h->op)) {
-	case IZO_KML_CREATE:
-	case IZO_KML_MKDIR:
-	case IZO_KML_MKNOD:
-	case IZO_KML_SYMLINK:
-	case IZO_KML_CLOSE:
-		return izo_fid_to_store_ok(b, &h->object);
-	default:
-		return izo_fid_in_table(b, &h->object);
-	}
-}
-
 /* The record was judged: what is not there is no item, and FIDs begin the items that have one. */
 static bool izo_fids_ok(const struct izo_batch *b, const struct izo_kml_head *h)
 {
@@ -185,7 +160,7 @@ static bool izo_fids_ok(const struct izo_batch *b, const struct izo_kml_head *h)
 			return false;
 	}
 	w = izo_record_find(h, IZO_ITEM_WHITEOUT, NULL, &len);
-	return izo_object_fid_ok(b, h) && (!w || izo_fid_to_store_ok(b, &w->fid));
+	return izo_fid_in_table(b, &h->object) && (!w || izo_fid_in_table(b, &w->fid));
 }
 
 /*

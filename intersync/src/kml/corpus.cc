@@ -401,8 +401,21 @@ void add_bad_records(std::vector<CorpusFile>& out) {
   add("unlink-with-target", Op::kUnlink, "unlink with TARGET", [](Record& r) { r.target = "t"; });
   add("symlink-without-target", Op::kSymlink, "symlink without TARGET",
       [](Record& r) { r.target.reset(); });
+  add("close-of-the-root", Op::kClose, "close of the root", [](Record& r) { r.object = kRootFid; });
+  add("mkdir-of-the-root", Op::kMkdir, "mkdir of the root", [](Record& r) { r.object = kRootFid; });
+  add("whiteout-is-the-root", Op::kRename, "item at byte 200: WHITEOUT: whiteout that is the root",
+      [](Record& r) {
+        r.flags = IZO_KML_WHITEOUT;
+        r.whiteout = Whiteout{.fid = kRootFid, .attr = birth(S_IFCHR)};
+      });
   add("exchange-with-nothing", Op::kRename, "exchange without REPLACED",
       [](Record& r) { r.flags = IZO_KML_EXCHANGE; });
+  add("exchange-with-whiteout", Op::kRename, "exchange with WHITEOUT", [](Record& r) {
+    r.flags = IZO_KML_EXCHANGE | IZO_KML_WHITEOUT;
+    r.replaced = Other{.fid = kTheirs, .nlink = 2, .mtime = kThen};
+    r.whiteout =
+        Whiteout{.fid = {.replica = 1, .ino = 1300, .generation = 1}, .attr = birth(S_IFCHR)};
+  });
   add("whiteout-missing", Op::kRename, "rename whose flag WHITEOUT does not agree with its items",
       [](Record& r) { r.flags = IZO_KML_WHITEOUT; });
   add("rename-xattr", Op::kRename, "rename whose flag WHITEOUT does not agree with its items",

@@ -40,6 +40,20 @@ constexpr std::uint32_t kHint = bit(IZO_ITEM_HINT);
 constexpr std::uint32_t kAnywhere = bit(IZO_ITEM_PAD) | bit(IZO_ITEM_GROUPS);
 constexpr std::uint32_t kNameless = IZO_KML_COMPLETE | IZO_KML_XATTRS_CUT;
 
+/// The root is not made by a record, and has no body.
+bool may_be_of_root(Op op) {
+  switch (op) {
+    case Op::kCreate:
+    case Op::kMkdir:
+    case Op::kMknod:
+    case Op::kSymlink:
+    case Op::kClose:
+      return false;
+    default:
+      return true;
+  }
+}
+
 std::optional<Form> form_of(std::uint16_t op) {
   switch (op) {
     case IZO_KML_CREATE:
@@ -269,7 +283,10 @@ class RecordDecoder {
     }
     const auto w = load<izo_kml_whiteout>(data);
     Whiteout& whiteout = record_.whiteout.emplace();
-    return fid(w.fid, whiteout.fid) && attr(w.attr, whiteout.attr);
+    if (!fid(w.fid, whiteout.fid)) {
+      return false;
+    }
+    return whiteout.fid == kRootFid ? no("whiteout that is the root") : attr(w.attr, whiteout.attr);
   }
 
   bool target(Bytes data) {
@@ -388,6 +405,9 @@ class RecordDecoder {
     const std::uint32_t missing = form_->must & ~seen_;
     const std::uint32_t extra = seen_ & ~(form_->must | form_->may | kAnywhere);
     const std::string op(name_of(record_.op));
+    if (record_.object == kRootFid && !may_be_of_root(record_.op)) {
+      return no(op + " of the root");
+    }
     for (std::uint16_t type = 0; type <= IZO_ITEM_RANGES; type++) {
       if (((missing | extra) & bit(type)) != 0) {
         return no(op + ((missing & bit(type)) != 0 ? " without " : " with ") +
@@ -405,6 +425,9 @@ class RecordDecoder {
       case Op::kRename:
         if ((flags & IZO_KML_EXCHANGE) != 0 && !record_.replaced) {
           return no("exchange without REPLACED");
+        }
+        if ((flags & IZO_KML_EXCHANGE) != 0 && whiteout) {
+          return no("exchange with WHITEOUT");
         }
         return (whiteout == record_.whiteout.has_value() && (whiteout || record_.xattrs.empty())) ||
                no("rename whose flag WHITEOUT does not agree with its items");

@@ -37,9 +37,10 @@ std::string SampleRecords::text(std::size_t most) {
 }
 
 Fid SampleRecords::fid() {
-  if (below(8) == 0) {
-    return kRootFid;
-  }
+  return below(8) == 0 ? kRootFid : fid_of_made();
+}
+
+Fid SampleRecords::fid_of_made() {
   return {.replica = static_cast<std::uint16_t>(1 + below(0xffff)),
           .ino = 1 + below(1 + below(~0ULL - 1)),
           .generation = static_cast<std::uint32_t>(random_())};
@@ -117,9 +118,9 @@ void SampleRecords::renamed(Record& record) {
       record.flags |= IZO_KML_EXCHANGE;
     }
   }
-  if (below(4) == 0) {
+  if (below(4) == 0 && (record.flags & IZO_KML_EXCHANGE) == 0) {
     record.flags |= IZO_KML_WHITEOUT;
-    record.whiteout = Whiteout{.fid = fid(), .attr = attr(kBirth | IZO_ATTR_RDEV, S_IFCHR)};
+    record.whiteout = Whiteout{.fid = fid_of_made(), .attr = attr(kBirth | IZO_ATTR_RDEV, S_IFCHR)};
     record.xattrs = xattrs(2);
   }
 }
@@ -153,7 +154,8 @@ Record SampleRecords::make(Op op) {
   record.gid = static_cast<std::uint32_t>(random_());
   record.aspects = static_cast<std::uint32_t>(below(0x40));
   record.nlink = static_cast<std::uint32_t>(random_());
-  record.object = fid();
+  record.object =
+      op == Op::kSetattr || op == Op::kSetxattr || op == Op::kRemovexattr ? fid() : fid_of_made();
   switch (op) {
     case Op::kCreate:
     case Op::kMkdir:

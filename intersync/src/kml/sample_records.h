@@ -32,6 +32,7 @@ class SampleRecords {
   bool maybe() { return below(2) == 0; }
   std::string text(std::size_t most);
   Fid fid();
+  Fid fid_of_made();  ///< Not the root.
   Time time();
   Place place();
   Attr attr(std::uint32_t valid, std::uint32_t type);

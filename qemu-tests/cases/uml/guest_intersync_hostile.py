@@ -39,7 +39,7 @@ CONFLICT = re.compile(r"\.conflict-[0-9a-f]{8}(?=$|/)")
 BAD_NAMES = {b"..": NO_NAME, b".": NO_NAME, b"a/b": NO_NAME, b"a\0b": NO_NAME, b"": "name of 0 bytes",
              b"n" * 256: "name of 256 bytes"}
 LOGS = ("kml", "lml", "last_rcvd")
-EXCHANGE = 1
+EXCHANGE, WHITEOUT = 1, 2
 CAPABILITY = b"security.capability"
 # A capability of the third form, of a user namespace whose root is nobody.
 NOBODYS = struct.pack("<5IL", 0x03000000, 1, 0, 0, 0, 0xffffffff)
@@ -191,11 +191,16 @@ def refused_records(victim: Victim) -> Iterator[Step]:
     for replica, why in ((2, NOT_ITS_OWN), (3, NOT_ITS_OWN), (4, NO_REPLICA)):
         yield Step(f"origin {replica}", [Change("mkdir", its(1), good.items, origin=replica)], why)
         yield Step(f"birth of {replica}", [birth("mkdir", its(77, replica), b"m")], why)
-    yield Step("birth of the root", [birth("mkdir", ROOT, b"m")], NOT_ITS_OWN)
+    yield Step("birth of the root", [birth("mkdir", ROOT, b"m")], "mkdir of the root", status=400)
+    for evil in (close(ROOT, b"evil"), Change("close", ROOT, close(ROOT, b"").items, flags=4, aspects=8)):
+        yield Step(f"close of the root, body {evil.body!r}", [evil], "close of the root", status=400)
     yield Step("birth of .intermezzo", [birth("mkdir", victim.fid(".intermezzo", 2), b"m")], NOT_ITS_OWN)
     whiteout = ("whiteout", packed_fid(its(77, 2)) + attributes(mode=0o20000))
     yield Step("whiteout of the server's", [Change("rename", its(1), [
-        ("place", place(ROOT, b"a")), ("to", place(ROOT, b"b")), whiteout], flags=2)], NOT_ITS_OWN)
+        ("place", place(ROOT, b"a")), ("to", place(ROOT, b"b")), whiteout], flags=WHITEOUT)], NOT_ITS_OWN)
+    exchange = rename(its(1), (ROOT, b"a"), (ROOT, b"b"), its(2), EXCHANGE | WHITEOUT)
+    exchange.items.append(("whiteout", packed_fid(its(78)) + attributes(mode=0o20000)))
+    yield Step("exchange with a whiteout", [exchange], "exchange with WHITEOUT", status=400)
 
 
 @intermezzo_only
@@ -298,7 +303,6 @@ def test_a_clients_tree_that_is_none(disk: str, second_disk: str) -> None:
                        close(victim.fid("l", 2), b"evil")):
             it.take(Step(f"{change.op} of {change.object}", [change], NO_SUCH_OBJECT))
         it.take(Step("body of a directory", [birth("mkdir", its(40), b"m")], new={"m"}, more=body(0, b"x")))
-        it.take(Step("body of the root", [close(ROOT, b"evil")], new={"lost*"}))
         for number, name in ((41, "n" * 255), (42, "n" * 237 + "*")):
             it.take(Step("255 bytes", [birth("create", its(number), b"n" * 255)], new={name}))
 
@@ -378,7 +382,7 @@ def test_servers_answers_that_are_refused(disk: str, second_disk: str) -> None:
         it.none("list with a body", f"{is_none} body number 0 of 0")
         server.answers["list"] = server.listed((ROOT, b"o", its(1)))
         for change, why in ((birth("create", its(1), b".."), f"PLACE: {NO_NAME}"),
-                            (birth("mkdir", ROOT, b"o"), "describes the root as what it cannot be"),
+                            (birth("mkdir", ROOT, b"o"), "mkdir of the root"),
                             (rename(its(1), (ROOT, b"a"), (ROOT, b"b")), "by a record that describes none")):
             server.answers["describe"] = server.described(change)
             it.none(f"describe by {change.op}", why)
