@@ -4,6 +4,8 @@
  * whether their bodies are at rest. docs/reintegration.md explains the command.
  */
 
+#include <linux/fs.h>	/* fileattr.h needs it before */
+#include <linux/fileattr.h>
 #include <linux/namei.h>
 #include <linux/uaccess.h>
 #include <linux/wait_bit.h>
@@ -65,6 +67,22 @@ static int izo_object_body(struct inode *inode, struct izo_object *o)
 	return wait_var_event_killable(inode, izo_object_look(inode, o));
 }
 
+/* Not every object, nor every cache, has them. */
+static int izo_object_fsflags(struct inode *inode, struct izo_object *o)
+{
+	struct fileattr fa = { };
+	int err = izo_lower_fileattr_get(inode, &fa);
+
+	if (err == -ENOIOCTLCMD || err == -ENOTTY || err == -EOPNOTSUPP)
+		return 0;
+	if (err)
+		return err;
+	o->flags |= IZO_OBJECT_FSFLAGS;
+	o->fsflags = fa.flags;
+	o->projid = fa.fsx_projid;
+	return 0;
+}
+
 static int izo_object_fill(struct izo_log *log, struct inode *inode, struct izo_object *o)
 {
 	enum izo_class class = izo_i(inode)->class;
@@ -108,6 +126,7 @@ long izo_object_ioctl(struct file *file, struct izo_object __user *user)
 	struct izo_log *log = smp_load_acquire(&izo_sb(file_inode(file)->i_sb)->log);
 	struct dentry *dentry;
 	struct izo_object o;
+	bool fsflags;
 	int err;
 
 	if (!capable(CAP_SYS_ADMIN))
@@ -116,13 +135,18 @@ long izo_object_ioctl(struct file *file, struct izo_object __user *user)
 		return -ENODATA;
 	if (copy_from_user(&o, user, sizeof(o)))
 		return -EFAULT;
-	if (o.version != IZO_REINT_VERSION || o.replica || o.flags || o.mode || o.ino ||
-	    o.generation || o.fid_generation || o.fid_ino || o.body_changes)
+	if (o.version != IZO_REINT_VERSION || o.replica || o.flags & ~IZO_OBJECT_FSFLAGS ||
+	    o.mode || o.ino || o.generation || o.fid_generation || o.fid_ino || o.body_changes ||
+	    o.fsflags || o.projid)
 		return -EINVAL;
+	fsflags = o.flags & IZO_OBJECT_FSFLAGS;
+	o.flags = 0;
 	dentry = izo_object_find(file, &o);
 	if (IS_ERR(dentry))
 		return PTR_ERR(dentry);
 	err = izo_object_fill(log, d_inode(dentry), &o);
+	if (!err && fsflags)
+		err = izo_object_fsflags(d_inode(dentry), &o);
 	dput(dentry);
 	if (!err && copy_to_user(user, &o, sizeof(o)))
 		err = -EFAULT;

@@ -11,10 +11,11 @@ from typing import NamedTuple
 from guest.kml import Fid
 from guest.reint import ioctl
 
-OBJECT = 0xc0387a24
-# version, replica, flags, name, name_len, mode, ino, generation, fid_generation, fid_ino, body_changes
-FORM = struct.Struct("=HHIQIIQIIQQ")
-LOCAL, LISTED, CHANGING = 1, 2, 4
+OBJECT = 0xc0407a24
+# version, replica, flags, name, name_len, mode, ino, generation, fid_generation, fid_ino, body_changes,
+# fsflags, projid
+FORM = struct.Struct("=HHIQIIQIIQQII")
+LOCAL, LISTED, CHANGING, FSFLAGS = 1, 2, 4, 8
 NO_FID = Fid(0, 0, 0)
 
 
@@ -26,6 +27,8 @@ class Object(NamedTuple):
     ino: int
     generation: int
     body_changes: int
+    fsflags: int = 0
+    projid: int = 0
 
     @property
     def handle(self) -> tuple[int, int]:
@@ -48,22 +51,24 @@ class Object(NamedTuple):
         return bool(self.flags & CHANGING)
 
 
-def ask(fd: int, name: bytes | str = b"") -> Object:
-    """Of a name in an open directory, or of the open object itself."""
+def ask(fd: int, name: bytes | str = b"", flags: int = 0) -> Object:
+    """Of a name in an open directory, or of the open object itself; with FSFLAGS these too."""
     data = os.fsencode(name)
     buffer = ctypes.create_string_buffer(data, len(data) or 1)
     address = ctypes.addressof(buffer) if data else 0
-    (version, replica, flags, its_address, length, mode, ino, generation, fid_generation, fid_ino,
-     changes) = FORM.unpack(ioctl(fd, OBJECT, FORM.pack(1, 0, 0, address, len(data), 0, 0, 0, 0, 0, 0)))
+    asked = FORM.pack(1, 0, flags, address, len(data), *8 * [0])
+    (version, replica, told, its_address, length, mode, ino, generation, fid_generation, fid_ino,
+     changes, fsflags, projid) = FORM.unpack(ioctl(fd, OBJECT, asked))
     assert (version, its_address, length) == (1, address, len(data)), "what the caller has set"
-    return Object(flags, Fid(replica, fid_ino, fid_generation), mode, ino, generation, changes)
+    fid = Fid(replica, fid_ino, fid_generation)
+    return Object(told, fid, mode, ino, generation, changes, fsflags, projid)
 
 
-def object_at(path: str) -> Object:
+def object_at(path: str, flags: int = 0) -> Object:
     """Of a name, by its directory."""
     folder, name = os.path.split(path)
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        return ask(fd, name)
+        return ask(fd, name, flags)
     finally:
         os.close(fd)

@@ -452,7 +452,10 @@ bool KernelReplica::remove(const Handle& what, const Name& name) {
 
 std::optional<repl::Portrait> KernelReplica::portrait(const kml::Fid& fid) {
   if (fid == kml::kRootFid) {
-    return portrait_of(tree_.root());
+    repl::Portrait out = portrait_of(tree_.root());
+    const std::optional<kernel::ObjectAndFlags> root = kernel::look_at_all(tree_.root());
+    add_flags(root ? root->flags : std::nullopt, out.attr);
+    return out;
   }
   const repl::Object* object = index_->find(fid);
   if (object == nullptr) {
@@ -464,11 +467,13 @@ std::optional<repl::Portrait> KernelReplica::portrait(const kml::Fid& fid) {
     std::optional<repl::Portrait> out =
         directory ? portrait_of(directory.get(), name.name) : std::nullopt;
     // Nothing that had the name only meanwhile.
-    const std::optional<Object> still = out ? look_at(directory.get(), name.name) : std::nullopt;
-    if (!still || !is(*still, object->handle)) {
+    const std::optional<kernel::ObjectAndFlags> still =
+        out ? kernel::look_at_all(directory.get(), name.name) : std::nullopt;
+    if (!still || !is(still->object, object->handle)) {
       return std::nullopt;
     }
-    out->changing = still->changing;
+    out->changing = still->object.changing;
+    add_flags(still->flags, out->attr);
     return out;
   } catch (const SysError& error) {
     // One object that cannot be read does not keep the others from being copied.

@@ -2,9 +2,7 @@
 #include "daemon/portrait.h"
 
 #include <fcntl.h>
-#include <linux/fs.h>
 #include <linux/intermezzo_kml.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
@@ -15,7 +13,6 @@
 #include <string_view>
 
 #include "base/error.h"
-#include "base/unique_fd.h"
 
 namespace izo::daemon {
 namespace {
@@ -37,20 +34,6 @@ kml::Attr attr_of(const struct stat& st) {
     out.rdev = std::uint64_t{major(st.st_rdev)} << 32 | minor(st.st_rdev);
   }
   return out;
-}
-
-/// Only files and directories have them, and not on every cache.
-void add_flags(int fd, kml::Attr& attr) {
-  int flags = 0;
-  if (::ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0) {
-    attr.valid |= IZO_ATTR_FSFLAGS;
-    attr.fsflags = static_cast<std::uint32_t>(flags);
-  }
-  fsxattr more{};
-  if (::ioctl(fd, FS_IOC_FSGETXATTR, &more) == 0) {
-    attr.valid |= IZO_ATTR_PROJID;
-    attr.projid = more.fsx_projid;
-  }
 }
 
 /// The whole answer of a call that fills a buffer; nullopt if there is none of it. What is asked
@@ -126,9 +109,7 @@ kml::Time time_of(const timespec& time) {
 repl::Portrait portrait_of(int fd) {
   struct stat st{};
   checked(::fstat(fd, &st), "stat", "an open file");
-  repl::Portrait out{.attr = attr_of(st), .target = {}, .xattrs = xattrs_of(path_of(fd), true)};
-  add_flags(fd, out.attr);
-  return out;
+  return {.attr = attr_of(st), .target = {}, .xattrs = xattrs_of(path_of(fd), true)};
 }
 
 std::optional<repl::Portrait> portrait_of(int directory, const std::string& name) {
@@ -139,16 +120,6 @@ std::optional<repl::Portrait> portrait_of(int directory, const std::string& name
     }
     throw SysError(errno, "stat", name);
   }
-  if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)) {
-    const int fd = ::openat(directory, name.c_str(),
-                            O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOATIME | O_CLOEXEC);
-    // EAGAIN: somebody has a lease, which this has asked back: it can be read later.
-    if (fd < 0 && (errno == ENOENT || errno == ELOOP || errno == ENXIO || errno == EAGAIN)) {
-      return std::nullopt;
-    }
-    const UniqueFd file(checked(fd, "open", name));
-    return portrait_of(file.get());
-  }
   repl::Portrait out{.attr = attr_of(st),
                      .target = {},
                      .xattrs = xattrs_of(path_of(directory) + "/" + name, false)};
@@ -156,6 +127,14 @@ std::optional<repl::Portrait> portrait_of(int directory, const std::string& name
     out.target = target_of(directory, name, static_cast<std::size_t>(st.st_size));
   }
   return out;
+}
+
+void add_flags(const std::optional<kernel::Flags>& flags, kml::Attr& attr) {
+  if (flags) {
+    attr.valid |= IZO_ATTR_FSFLAGS | IZO_ATTR_PROJID;
+    attr.fsflags = flags->flags;
+    attr.projid = flags->project;
+  }
 }
 
 }  // namespace izo::daemon

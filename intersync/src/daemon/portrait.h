@@ -6,17 +6,21 @@
 #include <optional>
 #include <string>
 
+#include "kernel/object.h"
 #include "repl/replica.h"
 
 namespace izo::daemon {
 
 kml::Time time_of(const timespec& time);
 
-/// Of an open file or directory. Throws SysError.
+/// Of an open file or directory, all but its flags. Throws SysError.
 repl::Portrait portrait_of(int fd);
 
 /// Of what a name in an open directory stands for; nullopt if it is not there. Symbolic links are
-/// not followed. Throws SysError.
+/// not followed, and nothing is opened: no lease is asked back. Throws SysError.
 std::optional<repl::Portrait> portrait_of(int directory, const std::string& name);
+
+/// What is missing there, if it has any.
+void add_flags(const std::optional<kernel::Flags>& flags, kml::Attr& attr);
 
 }  // namespace izo::daemon

@@ -199,6 +199,7 @@ struct izo_position {
 #define IZO_OBJECT_LOCAL	0x0001	/* this machine's own: it has no FID, and no record */
 #define IZO_OBJECT_LISTED	0x0002	/* its body may not be on the medium yet: fsync(2) it */
 #define IZO_OBJECT_CHANGING	0x0004	/* its body has changed, and no CLOSE says so yet */
+#define IZO_OBJECT_FSFLAGS	0x0008	/* asked for: tell the next two; they are told */
 
 /*
  * struct izo_object - what an object is to other replicas
@@ -217,9 +218,13 @@ struct izo_position {
  *	number, after. If it is CHANGING a CLOSE follows that is not in the log yet, unless the
  *	object loses its last name before, or the log ends; of a journaled log after a crash too,
  *	if kml was fsync()ed since.
+ * @fsflags: FS_*_FL, as FS_IOC_GETFLAGS tells of an open file; 0 without IZO_OBJECT_FSFLAGS, which
+ *	is not set of an object that has none
+ * @projid: its project likewise
  *
- * Version, name and its length are the caller's, all else 0, and the result. A name is looked up
- * below what may be mounted there. Symbolic links are not followed.
+ * Version, name, its length and IZO_OBJECT_FSFLAGS are the caller's, all else 0, and the result. A
+ * name is looked up below what may be mounted there. Symbolic links are not followed. Nothing is
+ * opened: no lease is asked back.
  */
 struct izo_object {
 	__u16 version;
@@ -233,6 +238,8 @@ struct izo_object {
 	__u32 fid_generation;
 	__u64 fid_ino;
 	__u64 body_changes;
+	__u32 fsflags;
+	__u32 projid;
 };
 
 /* On any open file or directory of a mount, by CAP_SYS_ADMIN. */

@@ -20,6 +20,7 @@ from guest.failing_disk import FailingDisk
 from guest.intersync import Intersync, Pair, conflicts, converge, lines_with, loopback_up, program, running
 from guest.log_info import FAILED, OVERFLOW, flags_of
 from guest.mounting import mount_old, refusal, remount_old
+from guest.objects import FSFLAGS, object_at
 from guest.subject import FILESET, mount_point, mounted
 from guest.syscalls import syncfs
 
@@ -200,6 +201,36 @@ def test_file_with_a_lease(disk: str, second_disk: str) -> None:
                 both.stop()
     finally:
         signal.signal(signal.SIGIO, before)
+
+
+@intermezzo_only
+def test_attributes_of_a_file_with_a_lease(disk: str, second_disk: str) -> None:
+    """Both sides set them, and somebody on the server has a lease on the file: the server's stay, the client
+    gets them, and nobody asks the lease back for that."""
+    def attributes(root: str) -> tuple[int, bytes, int]:
+        path = f"{root}/leased"
+        return os.stat(path).st_mode, os.getxattr(path, "user.of"), object_at(path, FSFLAGS).fsflags
+
+    for one in (disk, second_disk):
+        make_ext4(one, "-b", "4096")
+    with mounted(disk, OPTIONS) as root, mounted(second_disk, OPTIONS) as other, \
+            started(root, other) as both:
+        Path(root, "leased").write_bytes(b"leased")
+        both.converge()
+        equal(both.client.stop(), 0, "exit code after SIGTERM")
+        for where, mode, flag in ((root, 0o640, "+d"), (other, 0o604, "+A")):
+            os.chmod(f"{where}/leased", mode)
+            os.setxattr(f"{where}/leased", "user.of", where.encode())
+            run("chattr", flag, f"{where}/leased")
+        servers = attributes(root)
+        with open(f"{root}/leased", "r+b", buffering=0) as stream:
+            fcntl.fcntl(stream, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+            both.client.start()
+            wait_until(lambda: attributes(other) == servers, "the server's attributes come")
+            equal(fcntl.fcntl(stream, fcntl.F_GETLEASE), fcntl.F_WRLCK, "the lease")
+        both.converge()
+        equal((attributes(root), attributes(other)), (servers, servers), "in the end")
+        both.stop()
 
 
 def beside_subvolumes(disk: str, second_disk: str, is_server: bool) -> None:

@@ -7,26 +7,28 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import fcntl
 import mmap
 import os
 import shutil
 import stat
+import struct
 import time
 from pathlib import Path
 from typing import Callable, Iterator
 
 from guest import clone
 from guest.debug_switch import LINGER, going_wrong
-from guest.disks import make_ext4
+from guest.disks import make_ext4, run
 from guest.expect import (as_user, equal, expect_errno, in_child, intermezzo_only, skip, start_child,
                           wait_until)
 from guest.kml import ROOT, Fid, Log, reseal
 from guest.log_info import info
 from guest.mounting import MS_BIND, mount_old, remount_old, umount
-from guest.objects import FORM, NO_FID, OBJECT, Object, ask, object_at
+from guest.objects import FORM, FSFLAGS, NO_FID, OBJECT, Object, ask, object_at
 from guest.reint import Replica, ioctl, position, raw_records, submit
 from guest.reint_pair import all_stored, two
-from guest.replay import fid_of
+from guest.replay import FS_IOC_FSGETXATTR, FS_IOC_GETFLAGS, fid_of
 from guest.subject import FILESET, FSTYPE, IN_MEMORY, make_cache, mounted
 from guest.syscalls import (CLONE_NEWUSER, FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, RENAME_EXCHANGE, call,
                             fallocate, link_open_file, rename)
@@ -685,12 +687,31 @@ def test_only_daemons_may_ask(disk: str) -> None:
 
 
 @intermezzo_only
+def test_flags_and_project(disk: str) -> None:
+    """Who asks is told what the open file or directory would say, and no lease is asked back for it."""
+    with fileset(disk) as root, opened(root) as top:
+        for name in make_one_of_each(root):
+            told = [0, 0, 0]
+            if name in (CACHE_OWN, "dir", "file", "second"):
+                run("chattr", "+d", f"{root}/{name}")
+                with opened(f"{root}/{name}") as fd:
+                    told = [FSFLAGS, *struct.unpack("=q", ioctl(fd, FS_IOC_GETFLAGS, bytes(8))),
+                            *struct.unpack("=12xI12x", ioctl(fd, FS_IOC_FSGETXATTR, bytes(28)))]
+            got = ask(top, name, FSFLAGS)
+            equal([got.flags & FSFLAGS, got.fsflags, got.projid, ask(top, name).fsflags], [*told, 0], name)
+        with open(f"{root}/file", "r+b", buffering=0) as stream:
+            fcntl.fcntl(stream, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+            equal((bool(ask(top, "file", FSFLAGS).fsflags), fcntl.fcntl(stream, fcntl.F_GETLEASE)),
+                  (True, fcntl.F_WRLCK), "a lease")
+
+
+@intermezzo_only
 def test_what_is_no_question(disk: str) -> None:
     """Another version, and fields that must be 0, are refused; so are addresses that cannot be read or
     written."""
     with fileset(disk) as root, opened(root) as fd:
         Path(f"{root}/f").touch()
-        good = [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+        good = [1, *12 * [0]]
         ioctl(fd, OBJECT, FORM.pack(*good))
         for field in range(len(good)):
             for value in (0, 2, 0xffff) if field == 0 else (1, 0x8000) if field not in (3, 4) else ():
@@ -719,7 +740,7 @@ def test_what_is_no_name(disk: str) -> None:
         for name in (b".", b"..", b"/", b"d/", b"d/f", b"/d", b"f\0", b"\0"):
             expect_errno(errno.EACCES, ask, fd, name)
         expect_errno(errno.ENAMETOOLONG, ask, fd, b"n" * 256)
-        longest = FORM.pack(1, 0, 0, 8, 0xffffffff, 0, 0, 0, 0, 0, 0)
+        longest = FORM.pack(1, 0, 0, 8, 0xffffffff, *8 * [0])
         expect_errno(errno.ENAMETOOLONG, ioctl, fd, OBJECT, longest)
         with opened(f"{root}/f") as file:
             for name in (b"f", b".", b"n" * 256):
