@@ -445,7 +445,7 @@ Tree::Decision Client::decide(const Record& record) {
   times_.comes(record, tree_.index());
   // Numbers of pending records all count as not seen; nobody has the origin 0.
   if (pending_history_.conflicts(access_of(record, tree_.index()), 0, 0)) {
-    return Blocked{"changes of this replica go to the server first"};
+    return Blocked{kOursFirst};
   }
   std::variant<Record, Passed, First> fitted =
       partial_ ? fit_to_part(record) : tree_.fit(record, moves_);

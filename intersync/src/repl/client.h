@@ -46,7 +46,9 @@ class Client {
 
   /// Why something waits, for people; empty: nothing does.
   [[nodiscard]] const std::string& waiting() const {
-    return !waiting_.empty()                              ? waiting_
+    const bool ours_first = waiting_ == kOursFirst;
+    return ours_first                                     ? why_ours_wait()
+           : !waiting_.empty()                            ? waiting_
            : bootstrap_ && !bootstrap_->waiting().empty() ? bootstrap_->waiting()
            : !copy_lacks_.empty()                         ? copy_lacks_
            : is_not_given_                                ? kNotGiven
@@ -75,6 +77,11 @@ class Client {
     Translation translation;
   };
   static inline const std::string kNotGiven = "a file cannot be read on the server yet";
+  /// If theirs wait for ours, what those wait for says more.
+  [[nodiscard]] const std::string& why_ours_wait() const {
+    return is_unread_ ? kUnread : stopped_.empty() ? kOursFirst : stopped_;
+  }
+  static inline const std::string kOursFirst = "changes of this replica go to the server first";
   static inline const std::string kUnread = "a file cannot be read here yet";
 
   /// How many calls of try_again() something waits: twice as many each time.

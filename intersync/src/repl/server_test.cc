@@ -332,6 +332,31 @@ TEST(Client, WaitsForABodyThatCannotBeReadYet) {
   }
 }
 
+/// A user changes what the client has changed too, and theirs waits for ours: it is said why ours
+/// do not go.
+TEST(Client, SaysWhyItsOwnChangesDoNotGo) {
+  Pair pair;
+  Client client(pair.here);
+  create(pair.here, "x");
+  pair.settle(client);
+  const std::uint64_t theirs = pair.there.ino_at({.dir = kRootIno, .name = "x"});
+  const std::uint64_t ours = pair.here.ino_at({.dir = kRootIno, .name = "x"});
+  ASSERT_TRUE(pair.there.begin_write(theirs, "being written"));
+  ASSERT_TRUE(pair.there.chmod(theirs, 0640));
+  pair.there.commit();
+  ASSERT_TRUE(pair.here.begin_write(ours, "written"));
+  pair.here.end_write(ours);
+  ASSERT_TRUE(pair.here.chmod(ours, 0604));
+  pair.here.commit();
+  seconds_pass(pair, client, 2);
+  EXPECT_EQ(client.waiting(), "the server stops: a file is being changed here");
+  pair.there.end_write(theirs);
+  pair.there.commit();
+  seconds_pass(pair, client, 64);
+  EXPECT_EQ(client.waiting(), "");
+  EXPECT_EQ(pair.here.manifest(true), pair.there.manifest(true));
+}
+
 /// One that would be too many is told so, and comes in as soon as there is room; those that are
 /// known go on.
 TEST(Server, RefusesAReplicaThatItHasNoRoomFor) {
