@@ -140,7 +140,8 @@ int izo_base_open(struct izo_log *log, struct fs_context *fc)
 		return 0;
 	if (err != -EUCLEAN && err != -ENODATA)
 		return err;
-	return invalfc(fc, ".intermezzo/*/base is damaged; restore it, or run mkizofs --clone on the unmounted cache");
+	return invalfc(fc, ".intermezzo/%pd/base is damaged; restore it, or run mkizofs --clone on the unmounted cache",
+		       log->dir);
 }
 
 /* The peer whose disk this one was copied from, if the inode came with the copy; else 0. */

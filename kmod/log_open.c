@@ -41,6 +41,16 @@ static void izo_seg_name(char name[16], unsigned int nr)
 	snprintf(name, 16, "kml.%u", nr);
 }
 
+static bool izo_log_has(struct izo_log *log, const char *name)
+{
+	struct file *file = izo_table_open(log, name);
+
+	if (IS_ERR(file))
+		return PTR_ERR(file) != -ENOENT;
+	__fput_sync(file);
+	return true;
+}
+
 static int izo_seg_add(struct izo_log *log, unsigned int nr)
 {
 	struct izo_seg *seg = kzalloc(sizeof(*seg), GFP_KERNEL);
@@ -111,6 +121,29 @@ static int izo_log_make_rcvd(struct izo_log *log)
 	return izo_area_make(log, IZO_RCVD_NAME, bytes, NULL, 0);
 }
 
+/*
+ * An older life may have had segments of another size, or one of them is why it ended. A gap of one
+ * is what izo_log_find_segments() would still take for a log's; one behind a wider gap is replaced
+ * when the log comes there.
+ */
+static int izo_log_remove_segments(struct izo_log *log)
+{
+	int err = 0;
+
+	for (unsigned int nr = 1, missing = 0; missing < 2 && !err; nr++) {
+		char name[16];
+
+		izo_seg_name(name, nr);
+		if (!izo_log_has(log, name)) {
+			missing++;
+			continue;
+		}
+		missing = 0;
+		err = izo_area_remove(log, name);
+	}
+	return err;
+}
+
 /* A new life of the log: sizes by the cache's, the first segment, and the control block last. */
 static int izo_log_begin_epoch(struct izo_log *log, u64 cache_bytes)
 {
@@ -143,7 +176,9 @@ static int izo_log_begin_epoch(struct izo_log *log, u64 cache_bytes)
 	c.segment_size = cpu_to_le32(log->segment_size);
 	c.limit = cpu_to_le64(log->limit);
 	izo_crc_seal(&c, sizeof(c), &c.crc);
-	err = izo_area_make(log, IZO_FIRST_NAME, log->segment_size, &h, sizeof(h));
+	err = izo_log_remove_segments(log);
+	if (!err)
+		err = izo_area_make(log, IZO_FIRST_NAME, log->segment_size, &h, sizeof(h));
 	if (!err)
 		err = izo_area_make(log, IZO_LML_NAME,
 				    izo_part(cache_bytes, IZO_LML_PART, IZO_LML_LEAST,
@@ -161,13 +196,15 @@ static int izo_control_take(struct izo_log *log, const struct izo_kml_control *c
 			    struct fs_context *fc)
 {
 	if (!izo_control_ok(c))
-		return invalfc(fc, ".intermezzo/*/kml is damaged; remove it on the unmounted cache to begin a new log");
+		return invalfc(fc, ".intermezzo/%pd/kml is damaged; remove it on the unmounted cache to begin a new log",
+			       log->dir);
 	if (le32_to_cpu(c->version) != IZO_KML_VERSION)
-		return invalfc(fc, ".intermezzo/*/kml has version %u, this kernel knows %u",
-			       le32_to_cpu(c->version), IZO_KML_VERSION);
+		return invalfc(fc, ".intermezzo/%pd/kml has version %u, this kernel knows %u",
+			       log->dir, le32_to_cpu(c->version), IZO_KML_VERSION);
 	if (memcmp(c->replica, &log->replica, sizeof(c->replica)) ||
 	    memcmp(c->fileset, &log->fileset, sizeof(c->fileset)))
-		return invalfc(fc, ".intermezzo/*/kml belongs to another replica; run mkizofs --clone on the unmounted cache");
+		return invalfc(fc, ".intermezzo/%pd/kml belongs to another replica; run mkizofs --clone on the unmounted cache",
+			       log->dir);
 	log->epoch = le64_to_cpu(c->epoch);
 	log->segment_size = le32_to_cpu(c->segment_size);
 	log->limit = le64_to_cpu(c->limit);
@@ -179,8 +216,8 @@ static int izo_control_take(struct izo_log *log, const struct izo_kml_control *c
 	if (le32_to_cpu(c->block_size) != log->block_size ||
 	    log->segment_size < IZO_SEGMENT_LEAST || log->segment_size > IZO_SEGMENT_MOST ||
 	    log->segment_size % log->block_size)
-		return invalfc(fc, ".intermezzo/*/kml was made for blocks of %u bytes, the cache has %u",
-			       le32_to_cpu(c->block_size), log->block_size);
+		return invalfc(fc, ".intermezzo/%pd/kml was made for blocks of %u bytes, the cache has %u",
+			       log->dir, le32_to_cpu(c->block_size), log->block_size);
 	return 0;
 }
 
@@ -267,7 +304,8 @@ static int izo_log_order(struct izo_log *log, struct fs_context *fc)
 		if (izo_seg_read_header(log, seg))
 			list_move_tail(&seg->link, &log->used);
 	if (list_empty(&log->used))
-		return invalfc(fc, ".intermezzo/*/kml.* hold no part of the log; remove .intermezzo/*/kml on the unmounted cache to begin a new one");
+		return invalfc(fc, ".intermezzo/%pd/kml.* hold no part of the log; remove .intermezzo/%pd/kml on the unmounted cache to begin a new log",
+			       log->dir, log->dir);
 	list_sort(NULL, &log->used, izo_seg_order);
 	seg = list_last_entry(&log->used, struct izo_seg, link);
 	while (!list_is_first(&seg->link, &log->used)) {
@@ -285,26 +323,46 @@ static int izo_log_order(struct izo_log *log, struct fs_context *fc)
 	return err || log->journal ? err : izo_log_cut(log);
 }
 
+static bool izo_is_misshapen(int err)
+{
+	return err == -ENOENT || err == -ENODATA || err == -EFBIG;
+}
+
+/* A file of the log is not there, or not as it was made: with @bytes, if that is known. */
+static int izo_log_complain(struct izo_log *log, const char *name, u32 bytes,
+			    struct fs_context *fc)
+{
+	struct file *file = izo_table_open(log, name);
+	loff_t size;
+
+	if (IS_ERR(file))
+		return invalfc(fc, ".intermezzo/%pd/%s is missing; restore it, or remove .intermezzo/%pd/kml on the unmounted cache to begin a new log",
+			       log->dir, name, log->dir);
+	size = i_size_read(file_inode(file));
+	__fput_sync(file);
+	if (bytes && size != bytes)
+		return invalfc(fc, ".intermezzo/%pd/%s has %lld bytes instead of %u; restore it, or remove .intermezzo/%pd/kml on the unmounted cache to begin a new log",
+			       log->dir, name, size, bytes, log->dir);
+	return invalfc(fc, ".intermezzo/%pd/%s, %lld bytes, has holes or a length that it was not made with; restore it, or remove .intermezzo/%pd/kml on the unmounted cache to begin a new log",
+		       log->dir, name, size, log->dir);
+}
+
 static int izo_log_find_segments(struct izo_log *log, struct fs_context *fc)
 {
-	struct file *file;
-	char name[16];
+	char name[16], next[16];
 	int err;
 
 	do {
 		err = izo_seg_add(log, log->segments);
 	} while (!err);
-	if (err != -ENOENT && err != -ENODATA)
+	if (!izo_is_misshapen(err))
 		return err;
 	/* one that a crash left incomplete was never used, and is the last */
-	izo_seg_name(name, log->segments + 1);
-	file = izo_table_open(log, name);
-	if (!IS_ERR(file)) {
-		__fput_sync(file);
-		return invalfc(fc, ".intermezzo/*/kml.%u is missing or has the wrong size; restore it, or remove .intermezzo/*/kml on the unmounted cache to begin a new log",
-			       log->segments);
-	}
-	return PTR_ERR(file) == -ENOENT ? izo_log_order(log, fc) : PTR_ERR(file);
+	izo_seg_name(name, log->segments);
+	izo_seg_name(next, log->segments + 1);
+	if (err == -EFBIG || izo_log_has(log, next))
+		return izo_log_complain(log, name, log->segment_size, fc);
+	return izo_log_order(log, fc);
 }
 
 static int izo_replicas_read(struct file *file, struct izo_replicas *head,
@@ -314,6 +372,12 @@ static int izo_replicas_read(struct file *file, struct izo_replicas *head,
 	u64 at = sizeof(*head) + (le16_to_cpu(head->self) - 1ULL) * sizeof(*self);
 
 	return err ? err : izo_read_exactly(file, at, self, sizeof(*self));
+}
+
+static int izo_replicas_complain(struct izo_log *log, struct fs_context *fc)
+{
+	return invalfc(fc, ".intermezzo/%pd/replicas is missing or damaged; restore it, or run mkizofs --clone on the unmounted cache",
+		       log->dir);
 }
 
 /* Who this replica is, from the table that mkizofs made, or as a new fileset. */
@@ -329,6 +393,9 @@ static int izo_log_identity(struct izo_log *log, bool is_new, struct fs_context 
 		__fput_sync(file);
 		err = -ENOENT;
 	}
+	/* with a log there was one */
+	if (err == -ENOENT && !is_new)
+		return izo_replicas_complain(log, fc);
 	if (err == -ENOENT) {
 		struct { struct izo_replicas head; struct izo_replica self; } new = { };
 
@@ -356,7 +423,7 @@ static int izo_log_identity(struct izo_log *log, bool is_new, struct fs_context 
 	    le16_to_cpu(head.self) > le16_to_cpu(head.count) || self.index != head.self ||
 	    !izo_crc_matches(&head, sizeof(head), &head.crc) ||
 	    !izo_crc_matches(&self, sizeof(self), &self.crc))
-		return invalfc(fc, ".intermezzo/*/replicas is damaged; restore it, or run mkizofs --clone on the unmounted cache");
+		return izo_replicas_complain(log, fc);
 	import_uuid(&log->fileset, head.fileset);
 	import_uuid(&log->replica, self.uuid);
 	log->self = le16_to_cpu(head.self);
@@ -374,6 +441,34 @@ static int izo_log_cache_bytes(struct izo_log *log, u64 *bytes)
 	return err;
 }
 
+/* A file that is not there without a control block. */
+static int izo_log_get(struct izo_log *log, struct izo_area *area, const char *name,
+		       struct fs_context *fc)
+{
+	int err = izo_area_get(log, area, name, 0);
+
+	return izo_is_misshapen(err) ? izo_log_complain(log, name, 0, fc) : err;
+}
+
+static int izo_log_get_lml(struct izo_log *log, struct fs_context *fc)
+{
+	int err = izo_log_get(log, &log->lml, IZO_LML_NAME, fc);
+
+	if (!err && (!is_power_of_2(log->lml.bytes) || log->lml.bytes < IZO_LML_LEAST ||
+		     log->lml.bytes > IZO_LML_MOST))
+		err = izo_log_complain(log, IZO_LML_NAME, 0, fc);
+	return err;
+}
+
+static int izo_log_get_rcvd(struct izo_log *log, struct fs_context *fc)
+{
+	int err = izo_log_get(log, &log->rcvd, IZO_RCVD_NAME, fc);
+
+	if (!err)
+		err = izo_rcvd_load(log);
+	return err == -EUCLEAN ? izo_log_complain(log, IZO_RCVD_NAME, 0, fc) : err;
+}
+
 /* Everything but the control block is there: map it all, find the end, and be ready to grow. */
 static int izo_log_load(struct izo_log *log, struct fs_context *fc)
 {
@@ -383,13 +478,14 @@ static int izo_log_load(struct izo_log *log, struct fs_context *fc)
 	if (!err)
 		err = izo_control_take(log, &c, fc);
 	if (!err)
-		err = izo_area_get(log, &log->lml, IZO_LML_NAME, 0);
+		err = izo_log_get_lml(log, fc);
 	if (!err)
-		err = izo_area_get(log, &log->rcvd, IZO_RCVD_NAME, 0);
-	if (!err)
-		err = izo_rcvd_load(log);
-	if (!err)
+		err = izo_log_get_rcvd(log, fc);
+	if (!err) {
 		err = izo_area_get(log, &log->table, IZO_REPLICAS_NAME, 0);
+		if (izo_is_misshapen(err))
+			err = izo_replicas_complain(log, fc);
+	}
 	/* what a crash left of a body being installed is in the way of the next one only */
 	if (!err && !log->journal && izo_area_remove(log, IZO_BODY_NAME))
 		pr_warn("%s: the left-over %s cannot be removed: bodies of peers are not taken\n",
@@ -423,6 +519,8 @@ static int izo_log_make_or_load(struct izo_log *log, struct fs_context *fc)
 		return err;
 	found = izo_area_get(log, &log->control, IZO_CONTROL_NAME, 0);
 	is_new = found == -ENOENT || found == -ENODATA;
+	if (found == -EFBIG)
+		return izo_log_complain(log, IZO_CONTROL_NAME, 0, fc);
 	err = izo_log_identity(log, is_new, fc);
 	if (!err)
 		err = izo_base_open(log, fc);
