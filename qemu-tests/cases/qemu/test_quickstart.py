@@ -22,7 +22,7 @@ TREES = {"server": "/exports/server", "client": "/imports/server"}
 EXAMPLES = {"/dev/sdb1": "/dev/vda", "server-hostname": "10.7.7.1"}
 # This machine's, instead of BusyBox's.
 PROGRAMS = ("mke2fs", "mount")
-DISK_BYTES = 64 << 20
+DISK_MIB = (64, 1024)
 LIMIT, STEP_LIMIT = 240, 60
 
 
@@ -47,12 +47,14 @@ def program(name: str) -> Path:
 
 @dataclass(frozen=True)
 class TwoHosts(Job):
-    """A server with an empty disk, and a client with a cache in memory."""
+    """A server with an empty disk of so many MiB, and a client with a cache in memory."""
+
+    disk_mib: int = DISK_MIB[0]
 
     def run(self, directory: Path) -> Outcome:
         disk = directory / "server.disk"
         with disk.open("wb") as file:
-            file.truncate(DISK_BYTES)
+            file.truncate(self.disk_mib << 20)
         limit = str(round(STEP_LIMIT * accel.time_scale()))
         halves = {role: small_replicas.Half(
             [disk] if role == "server" else [],
@@ -67,10 +69,10 @@ class TwoHosts(Job):
                        max(end.run.seconds for end in ended.values()))
 
 
-TWO_HOSTS = TwoHosts("quick-start-on-two-hosts", cores=2)
+TWO_HOSTS = [TwoHosts(f"quick-start-on-two-hosts-{mib}-MiB", cores=2, disk_mib=mib) for mib in DISK_MIB]
 
 
-@boots(TWO_HOSTS)
+@boots(*TWO_HOSTS)
 def test_each_line_does_what_the_page_says(outcome: Outcome) -> None:
     outcome.require_no_trouble()
     assert not outcome.verdict.failures(), outcome.explain()
