@@ -464,16 +464,21 @@ std::optional<repl::Portrait> KernelReplica::portrait(const kml::Fid& fid) {
   const Name& name = object->names.front();
   try {
     const UniqueFd directory = directory_of(name, object->handle);
-    std::optional<repl::Portrait> out =
-        directory ? portrait_of(directory.get(), name.name) : std::nullopt;
-    // Nothing that had the name only meanwhile.
-    const std::optional<kernel::ObjectAndFlags> still =
-        out ? kernel::look_at_all(directory.get(), name.name) : std::nullopt;
-    if (!still || !is(still->object, object->handle)) {
+    if (!directory) {
       return std::nullopt;
     }
-    out->changing = still->object.changing;
-    add_flags(still->flags, out->attr);
+    const UniqueFd held = hold(directory.get(), name.name);
+    repl::Portrait out = portrait_of(held.get());
+    // Nothing that had the name only meanwhile, before or now.
+    const std::optional<kernel::ObjectAndFlags> still =
+        kernel::look_at_all(directory.get(), name.name);
+    struct stat st{};
+    checked(::fstat(held.get(), &st), "stat", name.name);
+    if (!still || !is(still->object, object->handle) || st.st_ino != object->handle.ino) {
+      return std::nullopt;
+    }
+    out.changing = still->object.changing;
+    add_flags(still->flags, out.attr);
     return out;
   } catch (const SysError& error) {
     // One object that cannot be read does not keep the others from being copied.

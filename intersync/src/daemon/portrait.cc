@@ -64,13 +64,10 @@ std::optional<std::string> filled_by(const Call& call, std::string_view what,
   }
 }
 
-/// `path` is not followed if it is a symbolic link; one behind a descriptor is.
-std::vector<kml::Xattr> xattrs_of(const std::string& path, bool follow) {
+/// By a descriptor's path, which leads to what is held, and not on, be it a symbolic link.
+std::vector<kml::Xattr> xattrs_of(const std::string& path) {
   const std::optional<std::string> names = filled_by(
-      [&](char* buffer, std::size_t size) {
-        return follow ? ::listxattr(path.c_str(), buffer, size)
-                      : ::llistxattr(path.c_str(), buffer, size);
-      },
+      [&](char* buffer, std::size_t size) { return ::listxattr(path.c_str(), buffer, size); },
       "listxattr", path);
   std::vector<kml::Xattr> out;
   for (std::string_view rest = names ? *names : std::string_view(); !rest.empty();) {
@@ -78,8 +75,7 @@ std::vector<kml::Xattr> xattrs_of(const std::string& path, bool follow) {
     rest.remove_prefix(std::min(rest.size(), name.size() + 1));
     std::optional<std::string> value = filled_by(
         [&](char* buffer, std::size_t size) {
-          return follow ? ::getxattr(path.c_str(), name.c_str(), buffer, size)
-                        : ::lgetxattr(path.c_str(), name.c_str(), buffer, size);
+          return ::getxattr(path.c_str(), name.c_str(), buffer, size);
         },
         "getxattr", path);
     if (value) {
@@ -89,14 +85,10 @@ std::vector<kml::Xattr> xattrs_of(const std::string& path, bool follow) {
   return out;
 }
 
-std::string path_of(int fd) {
-  return "/proc/self/fd/" + std::to_string(fd);
-}
-
-std::string target_of(int directory, const std::string& name, std::size_t size) {
+std::string target_of(int fd, std::size_t size) {
   std::string out(size + 1, '\0');
   out.resize(static_cast<std::size_t>(
-      checked(::readlinkat(directory, name.c_str(), out.data(), out.size()), "readlink", name)));
+      checked(::readlinkat(fd, "", out.data(), out.size()), "readlink", "a symbolic link")));
   return out;
 }
 
@@ -106,25 +98,19 @@ kml::Time time_of(const timespec& time) {
   return {.seconds = time.tv_sec, .nanoseconds = static_cast<std::uint32_t>(time.tv_nsec)};
 }
 
-repl::Portrait portrait_of(int fd) {
-  struct stat st{};
-  checked(::fstat(fd, &st), "stat", "an open file");
-  return {.attr = attr_of(st), .target = {}, .xattrs = xattrs_of(path_of(fd), true)};
+UniqueFd hold(int directory, const std::string& name) {
+  return UniqueFd(
+      checked(::openat(directory, name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC), "open", name));
 }
 
-std::optional<repl::Portrait> portrait_of(int directory, const std::string& name) {
+repl::Portrait portrait_of(int fd) {
   struct stat st{};
-  if (::fstatat(directory, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) {
-    if (errno == ENOENT) {
-      return std::nullopt;
-    }
-    throw SysError(errno, "stat", name);
-  }
+  checked(::fstat(fd, &st), "stat", "an object that is held");
   repl::Portrait out{.attr = attr_of(st),
                      .target = {},
-                     .xattrs = xattrs_of(path_of(directory) + "/" + name, false)};
+                     .xattrs = xattrs_of("/proc/self/fd/" + std::to_string(fd))};
   if (S_ISLNK(st.st_mode)) {
-    out.target = target_of(directory, name, static_cast<std::size_t>(st.st_size));
+    out.target = target_of(fd, static_cast<std::size_t>(st.st_size));
   }
   return out;
 }

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "base/unique_fd.h"
 #include "kernel/object.h"
 #include "repl/replica.h"
 
@@ -13,12 +14,12 @@ namespace izo::daemon {
 
 kml::Time time_of(const timespec& time);
 
-/// Of an open file or directory, all but its flags. Throws SysError.
-repl::Portrait portrait_of(int fd);
-
-/// Of what a name in an open directory stands for; nullopt if it is not there. Symbolic links are
+/// What a name in an open directory stands for, whatever becomes of the name. Symbolic links are
 /// not followed, and nothing is opened: no lease is asked back. Throws SysError.
-std::optional<repl::Portrait> portrait_of(int directory, const std::string& name);
+UniqueFd hold(int directory, const std::string& name);
+
+/// Of what is held or open, all but its flags. Throws SysError.
+repl::Portrait portrait_of(int fd);
 
 /// What is missing there, if it has any.
 void add_flags(const std::optional<kernel::Flags>& flags, kml::Attr& attr);

@@ -34,33 +34,33 @@ class PortraitTest : public testing::Test {
 };
 
 TEST_F(PortraitTest, OfANameThatIsNotThere) {
-  EXPECT_FALSE(portrait_of(directory_.get(), "other"));
+  EXPECT_THROW(hold(directory_.get(), "other"), SysError);
 }
 
 TEST_F(PortraitTest, OfASymbolicLinkIsTheLinks) {
   checked(::symlinkat(kName, directory_.get(), "link"), "symlink", "link");
-  const std::optional<repl::Portrait> is = portrait_of(directory_.get(), "link");
-  ASSERT_TRUE(is);
-  EXPECT_EQ(is->target, kName);
-  EXPECT_TRUE(S_ISLNK(is->attr.mode));
-  EXPECT_EQ(std::count(is->xattrs.begin(), is->xattrs.end(), kml::Xattr{"user.of", "it"}), 0);
+  const UniqueFd held = hold(directory_.get(), "link");
+  checked(::renameat(directory_.get(), "link", directory_.get(), "moved"), "rename", "link");
+  const repl::Portrait is = portrait_of(held.get());
+  EXPECT_EQ(is.target, kName);
+  EXPECT_TRUE(S_ISLNK(is.attr.mode));
+  EXPECT_EQ(std::count(is.xattrs.begin(), is.xattrs.end(), kml::Xattr{"user.of", "it"}), 0);
 }
 
 /// The lease stands, and all is there.
 TEST_F(PortraitTest, OfAFileWithALease) {
   checked(::fcntl(file_.get(), F_SETLEASE, F_WRLCK), "fcntl", kName);
-  std::optional<repl::Portrait> is = portrait_of(directory_.get(), kName);
+  repl::Portrait is = portrait_of(hold(directory_.get(), kName).get());
   EXPECT_EQ(::fcntl(file_.get(), F_GETLEASE), F_WRLCK);
-  ASSERT_TRUE(is);
-  EXPECT_EQ(is->attr.mode, S_IFREG | 0640U);
-  EXPECT_EQ(std::count(is->xattrs.begin(), is->xattrs.end(), kml::Xattr{"user.of", "it"}),
+  EXPECT_EQ(is.attr.mode, S_IFREG | 0640U);
+  EXPECT_EQ(std::count(is.xattrs.begin(), is.xattrs.end(), kml::Xattr{"user.of", "it"}),
             has_attribute_ ? 1 : 0);
-  EXPECT_FALSE(is->attr.has(IZO_ATTR_FSFLAGS));
-  add_flags(std::nullopt, is->attr);
-  EXPECT_FALSE(is->attr.has(IZO_ATTR_FSFLAGS));
-  add_flags(kernel::Flags{.flags = 5, .project = 7}, is->attr);
-  EXPECT_TRUE(is->attr.has(IZO_ATTR_FSFLAGS) && is->attr.has(IZO_ATTR_PROJID));
-  EXPECT_EQ(std::pair(is->attr.fsflags, is->attr.projid), std::pair(5U, 7U));
+  EXPECT_FALSE(is.attr.has(IZO_ATTR_FSFLAGS));
+  add_flags(std::nullopt, is.attr);
+  EXPECT_FALSE(is.attr.has(IZO_ATTR_FSFLAGS));
+  add_flags(kernel::Flags{.flags = 5, .project = 7}, is.attr);
+  EXPECT_TRUE(is.attr.has(IZO_ATTR_FSFLAGS) && is.attr.has(IZO_ATTR_PROJID));
+  EXPECT_EQ(std::pair(is.attr.fsflags, is.attr.projid), std::pair(5U, 7U));
 }
 
 }  // namespace

@@ -207,22 +207,24 @@ def test_file_with_a_lease(disk: str, second_disk: str) -> None:
 def test_attributes_of_a_file_with_a_lease(disk: str, second_disk: str) -> None:
     """Both sides set them, and somebody on the server has a lease on the file: the server's stay, the client
     gets them, and nobody asks the lease back for that."""
-    def attributes(root: str) -> tuple[int, bytes, int]:
+    def attributes(root: str) -> tuple[int, bytes, int, int]:
         path = f"{root}/leased"
-        return os.stat(path).st_mode, os.getxattr(path, "user.of"), object_at(path, FSFLAGS).fsflags
+        found = object_at(path, FSFLAGS)
+        return os.stat(path).st_mode, os.getxattr(path, "user.of"), found.fsflags, found.projid
 
     for one in (disk, second_disk):
-        make_ext4(one, "-b", "4096")
+        make_ext4(one, "-b", "4096", "-I", "256", "-O", "quota", "-E", "quotatype=usrquota:prjquota")
     with mounted(disk, OPTIONS) as root, mounted(second_disk, OPTIONS) as other, \
             started(root, other) as both:
         Path(root, "leased").write_bytes(b"leased")
         both.converge()
         equal(both.client.stop(), 0, "exit code after SIGTERM")
-        for where, mode, flag in ((root, 0o640, "+d"), (other, 0o604, "+A")):
+        for where, mode, flag, project in ((root, 0o640, "+d", 7), (other, 0o604, "+A", 9)):
             os.chmod(f"{where}/leased", mode)
             os.setxattr(f"{where}/leased", "user.of", where.encode())
-            run("chattr", flag, f"{where}/leased")
+            run("chattr", flag, "-p", str(project), f"{where}/leased")
         servers = attributes(root)
+        equal(servers[-1], 7, "the project there")
         with open(f"{root}/leased", "r+b", buffering=0) as stream:
             fcntl.fcntl(stream, fcntl.F_SETLEASE, fcntl.F_WRLCK)
             both.client.start()
