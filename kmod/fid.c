@@ -140,7 +140,7 @@ int izo_base_open(struct izo_log *log, struct fs_context *fc)
 		return 0;
 	if (err != -EUCLEAN && err != -ENODATA)
 		return err;
-	return invalfc(fc, ".intermezzo/%pd/base is damaged; restore it, or run mkizofs --clone on the unmounted cache",
+	return invalfc(fc, ".intermezzo/%pd/base is damaged; restore it from another copy of this cache, or save the tree and make the cache anew",
 		       log->dir);
 }
 

@@ -29,7 +29,7 @@ static struct dentry *izo_area_lookup(struct izo_log *log, const char *name)
  * @log: the log; its lower directory is locked, and may be written
  * @name: of the file, which is not in use; it need not be there
  *
- * Return: 0 or a negative errno.
+ * Return: 0; -EISDIR; another negative errno.
  */
 int izo_area_remove_locked(struct izo_log *log, const char *name)
 {
@@ -40,7 +40,9 @@ int izo_area_remove_locked(struct izo_log *log, const char *name)
 	n.child = izo_lower_lookup_locked(log->sb, n.dir, &q);
 	if (IS_ERR(n.child))
 		return PTR_ERR(n.child);
-	if (d_really_is_positive(n.child))
+	if (d_is_dir(n.child))
+		err = -EISDIR;
+	else if (d_really_is_positive(n.child))
 		err = izo_lower_unlink(NULL, &n);
 	/* who makes it does not ask the dcache: izo_lower_replace_name() */
 	if (!err)

@@ -35,12 +35,15 @@
 #define IZO_LIMIT_PART		8
 #define IZO_LIMIT_LEAST		8	/* segments */
 #define IZO_LIMIT_MOST		SZ_1G
+/* Twice as many as the limit leaves room for, whatever the cache's size. */
+#define IZO_SEGMENTS_MOST	512
 
 static void izo_seg_name(char name[16], unsigned int nr)
 {
 	snprintf(name, 16, "kml.%u", nr);
 }
 
+/* Is there something of that name? If that cannot be told, it is: nothing is made in its place. */
 static bool izo_log_has(struct izo_log *log, const char *name)
 {
 	struct file *file = izo_table_open(log, name);
@@ -122,23 +125,17 @@ static int izo_log_make_rcvd(struct izo_log *log)
 }
 
 /*
- * An older life may have had segments of another size, or one of them is why it ended. A gap of one
- * is what izo_log_find_segments() would still take for a log's; one behind a wider gap is replaced
- * when the log comes there.
+ * An older life may have had segments of another size, or one of them is why it ended. From the
+ * last one on: what a crash leaves of them is found again.
  */
 static int izo_log_remove_segments(struct izo_log *log)
 {
 	int err = 0;
 
-	for (unsigned int nr = 1, missing = 0; missing < 2 && !err; nr++) {
+	for (unsigned int nr = IZO_SEGMENTS_MOST; nr > 0 && !err; nr--) {
 		char name[16];
 
 		izo_seg_name(name, nr);
-		if (!izo_log_has(log, name)) {
-			missing++;
-			continue;
-		}
-		missing = 0;
 		err = izo_area_remove(log, name);
 	}
 	return err;
@@ -221,16 +218,20 @@ static int izo_control_take(struct izo_log *log, const struct izo_kml_control *c
 	return 0;
 }
 
+static bool izo_segment_is_of(const struct izo_log *log, const struct izo_segment *h)
+{
+	return le64_to_cpu(h->magic) == IZO_SEGMENT_MAGIC &&
+	       le32_to_cpu(h->version) == IZO_KML_VERSION && le64_to_cpu(h->epoch) == log->epoch &&
+	       izo_crc_matches(h, sizeof(*h), &h->crc);
+}
+
 /* What a segment's header says; false if it does not hold a part of this log. */
 static bool izo_seg_read_header(struct izo_log *log, struct izo_seg *seg)
 {
 	u32 room = log->segment_size - log->block_size;
 	struct izo_segment h;
 
-	if (log->ops->read(log, &seg->area, 0, &h, sizeof(h)) ||
-	    le64_to_cpu(h.magic) != IZO_SEGMENT_MAGIC ||
-	    le32_to_cpu(h.version) != IZO_KML_VERSION || le64_to_cpu(h.epoch) != log->epoch ||
-	    !izo_crc_matches(&h, sizeof(h), &h.crc))
+	if (log->ops->read(log, &seg->area, 0, &h, sizeof(h)) || !izo_segment_is_of(log, &h))
 		return false;
 	seg->base = le64_to_cpu(h.base);
 	seg->first = le64_to_cpu(h.first);
@@ -335,16 +336,32 @@ static int izo_log_complain(struct izo_log *log, const char *name, u32 bytes,
 	struct file *file = izo_table_open(log, name);
 	loff_t size;
 
+	if (IS_ERR(file) && PTR_ERR(file) != -ENOENT && PTR_ERR(file) != -ENODATA)
+		return PTR_ERR(file);
 	if (IS_ERR(file))
-		return invalfc(fc, ".intermezzo/%pd/%s is missing; restore it, or remove .intermezzo/%pd/kml on the unmounted cache to begin a new log",
+		return invalfc(fc, ".intermezzo/%pd/%s is missing or is no file; restore it, or remove .intermezzo/%pd/kml on the unmounted cache to begin a new log",
 			       log->dir, name, log->dir);
 	size = i_size_read(file_inode(file));
 	__fput_sync(file);
 	if (bytes && size != bytes)
 		return invalfc(fc, ".intermezzo/%pd/%s has %lld bytes instead of %u; restore it, or remove .intermezzo/%pd/kml on the unmounted cache to begin a new log",
 			       log->dir, name, size, bytes, log->dir);
-	return invalfc(fc, ".intermezzo/%pd/%s, %lld bytes, has holes or a length that it was not made with; restore it, or remove .intermezzo/%pd/kml on the unmounted cache to begin a new log",
+	return invalfc(fc, ".intermezzo/%pd/%s, %lld bytes, has holes, cannot be read or is not as long as it was made; check the device; restore it, or remove .intermezzo/%pd/kml on the unmounted cache to begin a new log",
 		       log->dir, name, size, log->dir);
+}
+
+/* Has the log written to a segment that is not as it was made? */
+static bool izo_seg_was_used(struct izo_log *log, const char *name)
+{
+	struct file *file = izo_table_open(log, name);
+	struct izo_segment h;
+	bool used;
+
+	if (IS_ERR(file))
+		return false;
+	used = !izo_read_exactly(file, 0, &h, sizeof(h)) && izo_segment_is_of(log, &h);
+	__fput_sync(file);
+	return used;
 }
 
 static int izo_log_find_segments(struct izo_log *log, struct fs_context *fc)
@@ -360,7 +377,7 @@ static int izo_log_find_segments(struct izo_log *log, struct fs_context *fc)
 	/* one that a crash left incomplete was never used, and is the last */
 	izo_seg_name(name, log->segments);
 	izo_seg_name(next, log->segments + 1);
-	if (err == -EFBIG || izo_log_has(log, next))
+	if (err == -EFBIG || izo_log_has(log, next) || izo_seg_was_used(log, name))
 		return izo_log_complain(log, name, log->segment_size, fc);
 	return izo_log_order(log, fc);
 }
@@ -376,7 +393,7 @@ static int izo_replicas_read(struct file *file, struct izo_replicas *head,
 
 static int izo_replicas_complain(struct izo_log *log, struct fs_context *fc)
 {
-	return invalfc(fc, ".intermezzo/%pd/replicas is missing or damaged; restore it, or run mkizofs --clone on the unmounted cache",
+	return invalfc(fc, ".intermezzo/%pd/replicas is missing or damaged; restore it from another copy of this cache, or save the tree and make the cache anew",
 		       log->dir);
 }
 
@@ -393,8 +410,8 @@ static int izo_log_identity(struct izo_log *log, bool is_new, struct fs_context 
 		__fput_sync(file);
 		err = -ENOENT;
 	}
-	/* with a log there was one */
-	if (err == -ENOENT && !is_new)
+	/* it is made before all else */
+	if (err == -ENOENT && (!is_new || izo_log_has(log, IZO_RCVD_NAME)))
 		return izo_replicas_complain(log, fc);
 	if (err == -ENOENT) {
 		struct { struct izo_replicas head; struct izo_replica self; } new = { };
@@ -512,6 +529,7 @@ static int izo_log_make_or_load(struct izo_log *log, struct fs_context *fc)
 {
 	const struct izo_cache_type *cache = izo_sb(log->sb)->config.cache;
 	int err = log->ops->attach(log), found;
+	char second[16];
 	bool is_new;
 	u64 bytes;
 
@@ -519,7 +537,9 @@ static int izo_log_make_or_load(struct izo_log *log, struct fs_context *fc)
 		return err;
 	found = izo_area_get(log, &log->control, IZO_CONTROL_NAME, 0);
 	is_new = found == -ENOENT || found == -ENODATA;
-	if (found == -EFBIG)
+	/* others than the first segment are made after it, and removed before it is made again */
+	izo_seg_name(second, 1);
+	if (found == -EFBIG || (found == -ENODATA && izo_log_has(log, second)))
 		return izo_log_complain(log, IZO_CONTROL_NAME, 0, fc);
 	err = izo_log_identity(log, is_new, fc);
 	if (!err)

@@ -339,8 +339,9 @@ def refused(disk: str, *words: str) -> None:
 
 
 ANEW = "restore it, or remove .intermezzo/rootset/kml on the unmounted cache to begin a new log"
-MISSHAPEN = f"has holes or a length that it was not made with; {ANEW}"
-NO_TABLE = "rootset/replicas is missing or damaged; restore it, or run mkizofs --clone"
+MISSHAPEN = f"has holes, cannot be read or is not as long as it was made; check the device; {ANEW}"
+MISSING = f"is missing or is no file; {ANEW}"
+NO_TABLE = "rootset/replicas is missing or damaged; restore it from another copy of this cache, or save the"
 
 
 @contextlib.contextmanager
@@ -370,17 +371,20 @@ def test_files_of_the_log_that_no_kernel_made(disk: str) -> None:
         wait_for_spares(root)
         table = read(f"{root}/.intermezzo/rootset/replicas")
     for name, contents, size, words in (
+            ("kml", b"", 0, f"/kml, 0 bytes, {MISSHAPEN}"),
+            ("kml", b"", 100, f"/kml, 100 bytes, {MISSHAPEN}"),
+            ("kml", b"", 4096, f"/kml, 4096 bytes, {MISSHAPEN}"),
             ("kml", b"", 4 << 30, f"/kml, {4 << 30} bytes, {MISSHAPEN}"),
             ("lml", b"", 4 << 30, f"/lml, {4 << 30} bytes, {MISSHAPEN}"),
             ("lml", b"", 0, f"/lml, 0 bytes, {MISSHAPEN}"),
             ("lml", bytes(128 << 10), 128 << 10, f"/lml, {128 << 10} bytes, {MISSHAPEN}"),
-            ("lml", None, 0, f"/lml is missing; {ANEW}"),
+            ("lml", None, 0, f"/lml {MISSING}"),
             ("last_rcvd", bytes(4096), 4096, f"/last_rcvd, 4096 bytes, {MISSHAPEN}"),
-            ("last_rcvd", None, 0, f"/last_rcvd is missing; {ANEW}"),
+            ("last_rcvd", None, 0, f"/last_rcvd {MISSING}"),
             ("kml.1", b"", 0, f"/kml.1 has 0 bytes instead of {SEGMENT_LEAST}; {ANEW}"),
             ("kml.1", b"", 17 << 20, f"/kml.1 has {17 << 20} bytes instead of {SEGMENT_LEAST}; {ANEW}"),
             ("kml.1", b"", SEGMENT_LEAST, f"/kml.1, {SEGMENT_LEAST} bytes, {MISSHAPEN}"),
-            ("kml.1", None, 0, f"/kml.1 is missing; {ANEW}"),
+            ("kml.1", None, 0, f"/kml.1 {MISSING}"),
             ("replicas", b"", 0, NO_TABLE), ("replicas", None, 0, NO_TABLE),
             ("replicas", table, len(table) + (64 << 10), NO_TABLE)):
         with instead(disk, name, contents, size):
@@ -392,8 +396,32 @@ def test_files_of_the_log_that_no_kernel_made(disk: str) -> None:
 
 
 @intermezzo_only
-def test_new_log_where_a_segment_was_cut_short(disk: str) -> None:
-    """What that refusal says helps: with kml removed a new log begins, whatever its older segments are."""
+def test_last_segment_of_the_log_cut_short(disk: str) -> None:
+    """One that was never used is made anew, as after a crash; one that the log has written to is missed."""
+    make_ext4(disk, size="32M")
+    with mounted(disk, FILESET) as root:
+        os.mkdir(f"{root}/d")
+        wait_for_spares(root)
+    for used in (False, True):
+        with mounted(disk, fstype="ext4") as root:
+            folder = f"{root}/.intermezzo/rootset"
+            with open(f"{folder}/kml.2", "r+b") as stream:
+                stream.write(read(f"{folder}/kml.0")[:512] if used else b"")
+                stream.truncate(SEGMENT_LEAST // 2)
+        if used:
+            refused(disk, f"/kml.2 has {SEGMENT_LEAST // 2} bytes instead of {SEGMENT_LEAST}; {ANEW}")
+            continue
+        with mounted(disk, FILESET) as root:
+            wait_for_spares(root)
+        with mounted(disk, fstype="ext4") as root:
+            equal(os.stat(f"{root}/.intermezzo/rootset/kml.2").st_size, SEGMENT_LEAST, "made anew")
+    check_ext(disk)
+
+
+@intermezzo_only
+def test_new_log_whatever_the_old_one_left(disk: str) -> None:
+    """What the refusals say helps: with kml removed a new log begins, with segments of its own, though an
+    older one was cut short, and others had another size, as on a disk that was smaller, and gaps."""
     make_ext4(disk, size="32M")
     with mounted(disk, FILESET) as root:
         os.mkdir(f"{root}/d")
@@ -402,12 +430,20 @@ def test_new_log_where_a_segment_was_cut_short(disk: str) -> None:
         os.truncate(f"{root}/.intermezzo/rootset/kml.1", SEGMENT_LEAST // 2)
     refused(disk, f"/kml.1 has {SEGMENT_LEAST // 2} bytes instead of {SEGMENT_LEAST}; {ANEW}")
     with mounted(disk, fstype="ext4") as root:
-        os.unlink(f"{root}/.intermezzo/rootset/kml")
-    for name in (b"first", b"second"):
+        folder = f"{root}/.intermezzo/rootset"
+        for number in (2, 3, 7, 8, 256):
+            write(f"{folder}/kml.{number}", bytes(2 * SEGMENT_LEAST))
+        os.unlink(f"{folder}/kml")
+    with instead(disk, "replicas", None, 0):
+        refused(disk, NO_TABLE)
+    for name in (b"first", b"second", b"third"):
         with mounted(disk, FILESET) as root:
             os.mkdir(os.fsencode(root) + b"/" + name)
             wait_for_spares(root)
             equal([r.place.name for r in Log.of_mount(root).records()][-1], name, "the log")
+    with mounted(disk, fstype="ext4") as root:
+        equal(sorted(name for name in os.listdir(f"{root}/.intermezzo/rootset") if "kml" in name),
+              ["kml", "kml.0", "kml.1", "kml.2"], "its files")
     check_ext(disk)
 
 
