@@ -301,6 +301,17 @@ def test_damaged_tables_are_not_replaced(ext4, tmp_path):
         assert ".intermezzo/rootset/replicas is damaged" in mkizofs(*words, code=1)
 
 
+@pytest.mark.parametrize("left", ["kml", "last_rcvd", "base"])
+def test_lost_table_is_not_made_anew(ext4, left):
+    """What is there was made with it: a new one would say that others had made the objects."""
+    mkizofs(ext4)
+    run("debugfs", "-w", "-R", "rm /.intermezzo/rootset/replicas", ext4)
+    run("debugfs", "-w", "-R", f"write {__file__} /.intermezzo/rootset/{left}", ext4)
+    why = f".intermezzo/rootset/replicas is missing, and .intermezzo/rootset/{left} is there; restore it"
+    assert why in mkizofs(ext4, code=1)
+    assert "replicas" not in names(ext4, "/.intermezzo/rootset")
+
+
 def test_full_disk(ext4, tmp_path):
     """No room for the table of copied objects: refused, and nothing is changed."""
     mkizofs(ext4)

@@ -215,6 +215,13 @@ Identity mark(Image& image, const std::optional<std::string>& wanted,
       }
       return {.fileset = fileset, .replicas = *replicas};
     }
+    for (const char* const name : {kReceived, kBase, kLog}) {
+      if (image.lookup(found->inode, name)) {
+        throw Error(where(*found, kReplicas) + " is missing, and " + where(*found, name) +
+                    " is there; restore it from another copy of this cache, or save the tree and " +
+                    "make the cache anew");
+      }
+    }
   }
   if (!found) {
     found = Fileset{.folder = image.make_directory(Image::root(), kFolder)};
