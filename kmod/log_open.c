@@ -471,8 +471,7 @@ static int izo_log_get_lml(struct izo_log *log, struct fs_context *fc)
 {
 	int err = izo_log_get(log, &log->lml, IZO_LML_NAME, fc);
 
-	if (!err && (!is_power_of_2(log->lml.bytes) || log->lml.bytes < IZO_LML_LEAST ||
-		     log->lml.bytes > IZO_LML_MOST))
+	if (!err && (!is_power_of_2(log->lml.bytes) || log->lml.bytes > IZO_LML_MOST))
 		err = izo_log_complain(log, IZO_LML_NAME, 0, fc);
 	return err;
 }

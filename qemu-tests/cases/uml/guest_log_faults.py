@@ -377,7 +377,7 @@ def test_files_of_the_log_that_no_kernel_made(disk: str) -> None:
             ("kml", b"", 4 << 30, f"/kml, {4 << 30} bytes, {MISSHAPEN}"),
             ("lml", b"", 4 << 30, f"/lml, {4 << 30} bytes, {MISSHAPEN}"),
             ("lml", b"", 0, f"/lml, 0 bytes, {MISSHAPEN}"),
-            ("lml", bytes(128 << 10), 128 << 10, f"/lml, {128 << 10} bytes, {MISSHAPEN}"),
+            ("lml", bytes(132 << 10), 132 << 10, f"/lml, {132 << 10} bytes, {MISSHAPEN}"),
             ("lml", None, 0, f"/lml {MISSING}"),
             ("last_rcvd", bytes(4096), 4096, f"/last_rcvd, 4096 bytes, {MISSHAPEN}"),
             ("last_rcvd", None, 0, f"/last_rcvd {MISSING}"),
