@@ -357,6 +357,29 @@ TEST(Client, SaysWhyItsOwnChangesDoNotGo) {
   EXPECT_EQ(pair.here.manifest(true), pair.there.manifest(true));
 }
 
+/// The same where it is a file of the client's own that cannot be read.
+TEST(Client, SaysThatAFileIsUnreadWhereItsOwnChangesComeFirst) {
+  Pair pair;
+  Client client(pair.here);
+  create(pair.here, "x");
+  pair.settle(client);
+  const std::uint64_t theirs = pair.there.ino_at({.dir = kRootIno, .name = "x"});
+  const std::uint64_t ours = pair.here.ino_at({.dir = kRootIno, .name = "x"});
+  ASSERT_TRUE(pair.there.chmod(theirs, 0640));
+  pair.there.commit();
+  pair.here.is_leased = [](const Fid&) { return true; };
+  ASSERT_TRUE(pair.here.begin_write(ours, "written"));
+  pair.here.end_write(ours);
+  ASSERT_TRUE(pair.here.chmod(ours, 0604));
+  pair.here.commit();
+  seconds_pass(pair, client, 2);
+  EXPECT_EQ(client.waiting(), "a file cannot be read here yet");
+  pair.here.is_leased = [](const Fid&) { return false; };
+  seconds_pass(pair, client, 64);
+  EXPECT_EQ(client.waiting(), "");
+  EXPECT_EQ(pair.here.manifest(true), pair.there.manifest(true));
+}
+
 /// One that would be too many is told so, and comes in as soon as there is room; those that are
 /// known go on.
 TEST(Server, RefusesAReplicaThatItHasNoRoomFor) {
