@@ -252,7 +252,9 @@ static bool izo_item_ok(u16 type, const void *data, size_t len)
 {
 	switch (type) {
 	case IZO_ITEM_PAD:
-		return len < IZO_KML_FILLER_MIN && !memchr_inv(data, 0, len);
+		/* as izo_record_seal() makes it: for more a filler stands there */
+		return len % 8 == 0 && sizeof(struct izo_kml_item) + len < IZO_KML_FILLER_MIN &&
+		       !memchr_inv(data, 0, len);
 	case IZO_ITEM_PLACE:
 	case IZO_ITEM_TO:
 		return izo_place_ok(data, len);

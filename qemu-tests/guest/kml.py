@@ -190,8 +190,8 @@ def _add_item(record: Record, kind: str, data: bytes) -> None:
         record.groups = struct.unpack(f"<{len(data) // 4}I", data)
     elif kind == "ranges":
         record.ranges = _ranges(data)
-    elif data.strip(b"\0"):
-        raise Corrupt("PAD with contents")
+    elif data.strip(b"\0") or len(data) % 8 or 8 + len(data) >= FILLER_MIN:
+        raise Corrupt("PAD that is not a few zero bytes")
 
 
 def _items(record: Record, data: bytes) -> None:

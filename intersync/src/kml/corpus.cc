@@ -312,6 +312,17 @@ void add_bad_items(std::vector<CorpusFile>& out) {
   out.push_back({"fail/pad-not-zero", Forged(pad).put(pad_at + 12, std::uint16_t{1}).seal().bytes(),
                  "item at byte " + std::to_string(pad_at) + ": PAD: not a few zero bytes"});
   out.push_back(
+      {"fail/pad-odd",
+       Forged(pad).put(pad_at + offsetof(izo_kml_item, len), std::uint32_t{23}).seal().bytes(),
+       "item at byte " + std::to_string(pad_at) + ": PAD: not a few zero bytes"});
+  out.push_back(
+      {"fail/pad-of-a-filler",
+       Forged(changed(unlink, [](Record& r) { r.groups.assign(8, 0); }))
+           .put(kFirstItem + sizeof(izo_kml_item) + 40, std::uint16_t{IZO_ITEM_PAD})
+           .seal()
+           .bytes(),
+       "item at byte " + std::to_string(kFirstData + 40) + ": PAD: not a few zero bytes"});
+  out.push_back(
       {"fail/pad-not-last",
        Forged(pad).put(pad_at + offsetof(izo_kml_item, len), std::uint32_t{16}).seal().bytes(),
        "item at byte " + std::to_string(pad_at + 24) + ": nothing may follow a PAD"});

@@ -327,7 +327,9 @@ class RecordDecoder {
   bool item(std::uint16_t type, Bytes data) {
     switch (type) {
       case IZO_ITEM_PAD:
-        return (data.size() < IZO_KML_FILLER_MIN && all_zero(data)) || no("not a few zero bytes");
+        return (data.size() % 8 == 0 && data.size() <= kPadMost - sizeof(izo_kml_item) &&
+                all_zero(data)) ||
+               no("not a few zero bytes");
       case IZO_ITEM_PLACE:
         return place(data, record_.place);
       case IZO_ITEM_TO:

@@ -12,9 +12,6 @@ namespace {
 
 using Buffer = std::vector<std::byte>;
 
-/// What a PAD item holds at most: beyond it a filler would stand there instead.
-constexpr std::size_t kPadMax = sizeof(izo_kml_item) + IZO_KML_FILLER_MIN;
-
 izo_fid wire(const Fid& fid) {
   return {.ino = little(fid.ino),
           .generation = little(fid.generation),
@@ -153,7 +150,7 @@ std::vector<std::byte> encode(const Record& record) {
   const std::size_t least = sizeof(izo_kml_head) + items.size() + sizeof(izo_kml_tail);
   const std::size_t length = record.length == 0 ? least : record.length;
   const std::size_t pad = length - least;
-  if (length < least || (pad != 0 && (pad % 8 != 0 || pad > kPadMax)) ||
+  if (length < least || (pad != 0 && (pad % 8 != 0 || pad > kPadMost)) ||
       length > IZO_KML_RECORD_MAX) {
     throw std::length_error("a record of " + std::to_string(least) + " bytes cannot take " +
                             std::to_string(length));

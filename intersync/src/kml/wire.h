@@ -3,6 +3,7 @@
 #pragma once
 
 #include <endian.h>
+#include <linux/intermezzo_kml.h>
 
 #include <concepts>
 #include <cstddef>
@@ -12,6 +13,9 @@
 #include <vector>
 
 namespace izo::kml {
+
+/// A PAD with its head has at most so many bytes: for more a filler stands there instead.
+constexpr std::size_t kPadMost = IZO_KML_FILLER_MIN - 8;
 
 /// The host's integer for a little-endian field, or the field for a host's integer: the same swap.
 template <std::unsigned_integral T>
