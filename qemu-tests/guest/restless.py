@@ -6,10 +6,13 @@ from __future__ import annotations
 import os
 import random
 import stat
+import time
 
 from guest.syscalls import RENAME_EXCHANGE, rename
 
 NAMES = ("a", "b", "c", "dir", "long" * 30, "b\udcff\udcfe", "with space", "e")
+# Directories of the root that begin so are left alone.
+KEPT = "kept-"
 
 
 class User:
@@ -19,15 +22,19 @@ class User:
         self.root, self.largest, self.deepest = root, 20000, 4
         self.random = random.Random(seed)
         self.done = 0
+        # Seconds that one change took at most.
+        self.longest = 0.0
 
     def run(self, steps: int) -> None:
         """So many changes, or tries."""
         for _ in range(steps):
+            start = time.monotonic()
             try:
                 self.random.choices([kind for kind, _ in KINDS], [weight for _, weight in KINDS])[0](self)
                 self.done += 1
             except OSError:
                 pass
+            self.longest = max(self.longest, time.monotonic() - start)
 
     def path(self) -> str:
         """Somewhere in the tree; it may not be there."""
@@ -38,7 +45,8 @@ class User:
         """Something that was there a moment ago."""
         here = self.root
         for _ in range(self.random.randint(1, self.deepest)):
-            names = [name for name in sorted(os.listdir(here)) if name != "lost+found"]
+            names = [name for name in sorted(os.listdir(here))
+                     if name != "lost+found" and not name.startswith(KEPT)]
             if not names:
                 break
             here = f"{here}/{self.random.choice(names)}"

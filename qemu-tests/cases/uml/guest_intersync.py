@@ -22,6 +22,7 @@ from guest.log_info import info, wait_for_spares
 from guest.mounting import umount
 from guest.restless import User
 from guest.subject import FILESET, mounted
+from guest.texts import Texts
 
 ENVIRONMENT = ("IZO_TOOLS",)
 CASE_DEADLINE = 240
@@ -318,34 +319,44 @@ def test_attributes_of_what_nobody_may_change(disk: str, second_disk: str) -> No
 
 @intermezzo_only
 def test_two_users_at_once(disk: str, second_disk: str) -> None:
-    """Both sides change the same names at the same time; afterwards they are equal (I8)."""
+    """Both sides change the same names at the same time; afterwards they are equal (I8), with what only one
+    wrote (I5)."""
     with pair(disk, second_disk) as both:
+        texts = Texts(*both.roots)
         for turn in range(4):
             users = [threading.Thread(target=User(root, 10 * turn + n).run, args=(150,))
                      for n, root in enumerate(both.roots)]
             for user in users:
                 user.start()
+            texts.write()
             for user in users:
                 user.join()
             both.converge()
+            texts.check()
 
 
 @intermezzo_only
 def test_disconnected(disk: str, second_disk: str) -> None:
-    """Both sides change while the server's daemon is down, and then the client's."""
+    """Both sides change while the server's daemon is down, and then the client's: nothing that only one side
+    wrote is lost (I5)."""
     with pair(disk, second_disk) as both:
+        texts = Texts(*both.roots)
         for turn, daemon in enumerate((both.server, both.client)):
             daemon.stop()
             for n, root in enumerate(both.roots):
                 User(root, 100 + 10 * turn + n).run(200)
+            texts.write()
             daemon.start()
             both.converge()
+            texts.check()
 
 
 @intermezzo_only
 def test_killed_again_and_again(disk: str, second_disk: str) -> None:
-    """kill -9 of either daemon at any moment, while both change: nothing is lost or comes twice (I3)."""
+    """kill -9 of either daemon at any moment, while both change: what only one side wrote is there in the
+    end, once (I3, I5)."""
     with pair(disk, second_disk) as both:
+        texts = Texts(*both.roots)
         users = [threading.Thread(target=User(root, 200 + n).run, args=(600,))
                  for n, root in enumerate(both.roots)]
         for user in users:
@@ -353,6 +364,7 @@ def test_killed_again_and_again(disk: str, second_disk: str) -> None:
         kills = 0
         while any(user.is_alive() for user in users) or kills < 8:
             daemon = (both.server, both.client)[kills % 2]
+            texts.write()
             threading.Event().wait(0.1 + 0.13 * (kills % 5))
             daemon.kill()
             daemon.start()
@@ -362,6 +374,7 @@ def test_killed_again_and_again(disk: str, second_disk: str) -> None:
         both.converge(directory_times=False)
         touch_directories(both.server_root)
         both.converge()
+        texts.check()
 
 
 @intermezzo_only
