@@ -108,6 +108,14 @@ def missed_kinds(lives: Iterable[tuple[Point, bool]]) -> list[str]:
     return sorted(kind for kind, has in ended.items() if not has)
 
 
+def missed_points(lives: Iterable[tuple[Point, bool]]) -> list[Point]:
+    """Those at which lives were to end, and none has."""
+    ended: dict[Point, bool] = {}
+    for point, died in lives:
+        ended[point] = died or ended.get(point, False)
+    return [point for point, has in ended.items() if not has]
+
+
 class Life:
     """A life of a daemon under strace, until a point, or until it has done its work."""
 
@@ -173,10 +181,10 @@ class Life:
 
 
 def tally(lives: Iterable[tuple[Point, bool]]) -> str:
-    """How many ended where, for people; and which points no life came to, as it was over before."""
+    """How many ended where, for people; and which points no life came to, as each was over before."""
     lives = list(lives)
     came = Counter((point.kind(), died) for point, died in lives)
     counts = [f"{kind} {came[kind, True]} of {came[kind, True] + came[kind, False]}"
               for kind in sorted({kind for kind, _ in came})]
-    missed = [str(point) for point, died in lives if not died]
+    missed = [str(point) for point in missed_points(lives)]
     return ", ".join(counts) + (f"; not reached: {', '.join(missed)}" if missed else "")

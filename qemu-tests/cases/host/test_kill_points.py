@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from guest import kill_points
-from guest.kill_points import Life, Point, missed_kinds, points_of, slice_of, tally
+from guest.kill_points import Life, Point, missed_kinds, missed_points, points_of, slice_of, tally
 
 TRACE = """\
 10 mkdir("/tmp/state", 0700) = 0
@@ -70,6 +70,12 @@ def test_a_kind_is_missed_until_one_life_has_ended_at_it() -> None:
     assert missed_kinds([(before, True), (behind, False)]) == ["ioctl done"]
     assert missed_kinds([(before, False), (behind, False), (behind, True)]) == ["ioctl"]
     assert missed_kinds([(before, True), (before, False), (behind, True)]) == []
+
+
+def test_a_point_is_missed_if_no_life_ended_there() -> None:
+    """However many tried."""
+    one, two = Point("fsync", 1, False), Point("fsync", 2, False)
+    assert missed_points([(one, False), (two, False), (one, True), (two, False)]) == [two]
 
 
 def test_the_tally_counts_each_kind_and_names_what_was_not_reached() -> None:

@@ -20,7 +20,7 @@ from typing import Any, Callable, Iterator
 from guest.disks import make_ext4
 from guest.expect import equal, intermezzo_only
 from guest.intersync import Intersync, conflicts, converge, loopback_up, replicated, touch_directories
-from guest.kill_points import Life, Point, missed_kinds, points_of, slice_of, tally
+from guest.kill_points import Life, Point, missed_kinds, missed_points, points_of, slice_of, tally
 from guest.subject import FILESET, HOST, mounted
 from guest.syscalls import RENAME_EXCHANGE, rename
 from guest.tree import differences
@@ -203,15 +203,14 @@ def is_settled(scenario: Scenario) -> bool:
 
 
 def due(points: list[Point], lives: list[tuple[Point, bool]], name: str) -> Iterator[Point]:
-    """What the gate takes; or all points, or those of some calls, and where no life has ended at any of a
-    call these up to three times more."""
+    """What the gate takes; or all points, or those of some calls, and up to three times more those at which
+    no life has ended."""
     calls = os.environ.get("IZO_KILL_AT", "").split()
     if calls or "IZO_ALL_KILLS" in os.environ:
         chosen = [point for point in points if not calls or point.call in calls]
         yield from chosen
-        for point in 3 * chosen:
-            if point.kind() in missed_kinds(lives):
-                yield point
+        for _ in range(3):
+            yield from missed_points(lives)
         return
     for of_a_kind in slice_of(points, f"{SEED} {name}"):
         for point in islice(cycle(of_a_kind), TRIES):
@@ -239,7 +238,7 @@ def kill_at_each_call(both: Replicas, scenario: Scenario, name: str) -> None:
     victim.start()
     settled(both, scenario, "the counting life")
     lives: list[tuple[Point, bool]] = []
-    deaths, start = 0, time.monotonic()
+    start = time.monotonic()
     # For whoever keeps the logs (KEEP=1): how far it came, and where lives ended.
     with open(f"{HOST}/kills-{name}", "w", encoding="utf-8") as story:
         print(f"IZO_KILL_SEED={SEED}; {len(points)} points: {dict(counts)}", file=story, flush=True)
@@ -247,20 +246,21 @@ def kill_at_each_call(both: Replicas, scenario: Scenario, name: str) -> None:
             begin()
             life = Life(victim, point)
             lives.append((point, life.end(lambda: is_settled(scenario))))
-            deaths += life.died
             how = "died" if lives[-1][1] else "died elsewhere" if life.died else "not reached"
             print(f"{time.monotonic() - start:.1f} s: {point}, {how}", file=story, flush=True)
             victim.start()
             settled(both, scenario, f"killed at {point} (IZO_KILL_SEED={SEED})")
             print(f"{time.monotonic() - start:.1f} s: all is right", file=story, flush=True)
-        told = f"{len(lives)} lives in {time.monotonic() - start:.0f} s, {deaths} died: {tally(lives)}"
+        missed, tried = missed_points(lives), len({point for point, _ in lives})
+        told = (f"{len(lives)} lives in {time.monotonic() - start:.0f} s, which ended at"
+                f" {tried - len(missed)} of {tried} points: {tally(lives)}")
         print(told, file=story)
     print(f"kills: {name}, IZO_KILL_SEED={SEED}: {told}", flush=True)
     equal(missed_kinds(lives), [], f"{name}: calls at which no life has ended: {told} (IZO_KILL_SEED={SEED})")
-    # How calls fall to threads and batches differs from life to life. In the gate others stood in for those.
-    if {"IZO_ALL_KILLS", "IZO_KILL_AT"} & {*os.environ} and 4 * deaths < 3 * len(lives):
-        raise AssertionError(f"{name}: {deaths} of {len(lives)} lives came to their point's number: "
-                             f"{told} (IZO_KILL_SEED={SEED})")
+    # How calls fall to threads and batches differs from life to life, so the last ones of a call that a life
+    # made may be too many for four others. In the gate others stood in for those.
+    if {"IZO_ALL_KILLS", "IZO_KILL_AT"} & {*os.environ} and len(missed) > max(2, tried // 10):
+        raise AssertionError(f"{name}: too many points that no life came to: {told} (IZO_KILL_SEED={SEED})")
 
 
 @contextlib.contextmanager
