@@ -15,6 +15,15 @@ leave() {
     exit 1
 }
 
+# What two units of the other's wrote before its intersync ran (images/): the later one's folder, as it is in the end.
+has_what_units_wrote() {
+    folder=/srv/before-intersync-by-$OTHER
+    for number in 1 2 3 4 5 6 7; do has_text "$folder/$number" "text $number of the $OTHER" || return; done
+    has_text "$folder/inner/moved" "text 8 of the $OTHER" && [ "$(readlink "$folder/link")" = 7 ] &&
+        [ "$(stat -c %a "$folder/7")" = 640 ] && [ "$(find "$folder" | wc -l)" -eq 11 ] &&
+        [ -s "/srv/written-before-intersync-by-$OTHER" ]
+}
+
 has_conflict_copy() { [ "$(cat /srv/both.conflict-????????)" = 'of the client' ]; }
 # 3: there are some, as izoctl(8) has it.
 conflict_alone_is_listed() {
@@ -85,7 +94,7 @@ has_all_that_was_safe() {
 }
 
 server() {
-    await "$LIMIT" 'what the client wrote before intersync ran is here' test -s /srv/written-before-intersync-by-client
+    await "$LIMIT" 'what the client wrote before intersync ran is here' has_what_units_wrote
     printf 'from the server\n' > /srv/from-server
     give_attributes /srv/from-server
     await "$LIMIT" 'a change of the client is here' has_text /srv/from-client 'from the client'
@@ -110,7 +119,7 @@ server() {
 }
 
 client_first() {
-    await "$LIMIT" 'what the server wrote before intersync ran is here' test -s /srv/written-before-intersync-by-server
+    await "$LIMIT" 'what the server wrote before intersync ran is here' has_what_units_wrote
     await "$LIMIT" 'a change of the server is here' has_text /srv/from-server 'from the server'
     await "$LIMIT" 'it has its attribute, its access list and its capability' has_attributes /srv/from-server
     printf 'from the client\n' > /srv/from-client
