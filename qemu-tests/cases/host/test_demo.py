@@ -103,7 +103,7 @@ def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
             (module, "stage", lambda title, work: None), (module, "Guest", Guest),
             (module.tempfile, "mkdtemp", lambda prefix: str(tmp_path / "run")),
             (module, "copy_sparse", lambda source, copy: copy),
-            (module.accel, "accelerator", lambda: "tcg"),
+            (module.accel, "accelerator", lambda: "tcg"), (module.accel, "time_scale", lambda: 1.0),
             (module.artifacts, "root_type", lambda: "intermezzo"),
             (module.debian, "debian", lambda *_: SimpleNamespace(append="root=/dev/vda")),
             (module.debian, "fsck", lambda disk: ""), (module.debian, "needs_recovery", lambda disk: False),
@@ -132,6 +132,16 @@ def test_text_and_json_have_the_milestones_in_their_order(demo: ModuleType, tmp_
     assert story["passed"] and text.startswith("The demo passed; ")
     shown = capsys.readouterr().out
     assert told_in(shown) == STORY + STORY
+
+
+def test_a_demo_that_takes_too_long_has_failed(demo: ModuleType, tmp_path: Path,
+                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both files say so."""
+    monkeypatch.setattr(demo, "LIMIT", -1)
+    assert demo.main() == 1
+    story = json.loads((tmp_path / "intermezzo/demo.json").read_text(encoding="utf-8"))
+    assert not story["passed"] and story["failures"] == ["it took 0 s, and may take -1 s"]
+    assert (tmp_path / "intermezzo/demo.txt").read_text(encoding="utf-8").startswith("The demo FAILED; ")
 
 
 def test_a_root_alone_that_fails_ends_the_demo(demo: ModuleType, tmp_path: Path,
