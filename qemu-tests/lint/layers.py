@@ -111,6 +111,11 @@ RULES = [
     Rule("intersync/*", "intersync/src/proto/*", r'#\s*include\s+<zstd', "zstd is seen by proto/ only"),
     Rule("intersync/*", "intersync/src/base/main_loop.cc intersync/src/tools/program.cc",
          r'#\s*include\s+<(glib|gio)', "GLib is seen by base/main_loop.cc and tools/program.cc"),
+    # Decisions, disk and kernel are the main loop's; the libraries' threads end in http/.
+    Rule("intersync/src/*", "intersync/src/http/* intersync/src/*_test.cc",
+         r'#\s*include\s+<(thread|future|pthread\.h|threads\.h)>|\bstd::(async|jthread|thread)\b|'
+         r'\b(pthread_create|g_thread_new)\b',
+         "threads are begun by http/ only"),
     Rule("intersync/*", "", r'#\s*include\s+"\.\.?/', "includes are written from intersync/src"),
     Rule("initramfs/*", "", r'\b(kmod|kernel-patch|qemu-tests|images|intersync|bootloader)/',
          "an initramfs uses installed commands and its own lib/"),

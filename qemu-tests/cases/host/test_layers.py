@@ -45,6 +45,7 @@ OFFENCES = [
     ("intersync/src/http/client.h", "#include <curl/curl.h>"),
     ("intersync/src/http/message.cc", "#include <zstd.h>"),
     ("intersync/src/base/log.cc", "#include <glib.h>"),
+    ("intersync/src/daemon/server_side.cc", "#include <thread>"),
     ("intersync/src/base/log.cc", '#include "../kml/codec.h"'),
     ("initramfs/busybox/build", ". images/lib.sh"),
 ]
