@@ -88,7 +88,7 @@ class Terminal:
             equal(daemon.wait(20), 0, "exit code")
 
 
-def state_folder(number: int, mount_point: str) -> str:
+def state_folder(number: int, mount_point: str, fileset: str = "rootset") -> str:
     """What stands in /var/intermezzo-N is so of the fileset mounted there; the replica's UUID."""
     status = run(f"{TOOLS}/izoctl", "status", "--json", mount_point)
     log = json.loads(status)["log"]
@@ -97,7 +97,7 @@ def state_folder(number: int, mount_point: str) -> str:
     equal(os.readlink(state / "cache"), mount_point, f"{state}: its link")
     epoch = log["epoch"].removeprefix("0x")
     equal((state / "profile").read_text(encoding="ascii"),
-          f"fileset=rootset\nuuid={log['fileset_uuid']}\nepoch={epoch}\n", f"{state}: its profile")
+          f"fileset={fileset}\nuuid={log['fileset_uuid']}\nepoch={epoch}\n", f"{state}: its profile")
     equal((state / "sysid").read_text(encoding="ascii"), f"{log['replica_uuid']}\n", f"{state}: its replica")
     return log["replica_uuid"]
 
@@ -175,24 +175,39 @@ def test_on_a_larger_disk_of_1999(second_disk: str) -> None:
 
 @intermezzo_only
 def test_fstab(disk: str) -> None:
-    """Both forms of a line: a file behind a loop device whose mtp= is not where it is mounted, and a disk."""
+    """Both forms of a line: a file behind a loop device whose mtp= is not where it is mounted, and a disk; a
+    daemon runs on each, and what is made on one comes to the other."""
+    loopback_up()
     text = page().split("\n## /etc/fstab\n")[1].split("\n## ")[0]
     for command in re.findall(r"`((?:truncate|mkizofs) [^`]*)`", text):
         run("sh", "-c", f"PATH={TOOLS}:$PATH; {command}")
     run("mke2fs", "-q", "-j", "-F", disk)
     lines = commands(page(), "/etc/fstab")
     equal([line.split()[0] for line in lines], ["/tmp/cache", "/dev/sdb2"], "the page's lines")
-    os.mkdir("/tmp/izo0")
-    for line, mtp, device, channel in zip(lines, ("/mnt/izo0", "/izo0"), ("/dev/loop", disk), (0, 3)):
-        line = line.replace("  /izo0  ", "  /tmp/izo0  ").replace("/dev/sdb2", disk)
-        Path("/tmp/fstab").write_text(f"{line}\n", encoding="ascii")
-        run("mount", "--fstab=/tmp/fstab", "/tmp/izo0")
-        last = Path("/proc/mounts").read_text(encoding="ascii").splitlines()[-1]
-        source, _, fstype, words = last.split()[:4]
-        equal((source.rstrip("0123456789"), fstype), (device, "intermezzo"), "what is mounted")
-        equal({"fileset=fsetname", f"mtp={mtp}", f"prestodev=/dev/intermezzo{channel}", "cache_type=ext3"}
-              - set(words.split(",")), set(), words)
-        Path("/tmp/izo0/file").write_text(line, encoding="ascii")
-        run("umount", "/tmp/izo0")
+    places = ("/tmp/izo0", "/tmp/izo3")
+    with scratch_var():
+        for place, line, mtp, device, channel in zip(places, lines, ("/mnt/izo0", "/izo0"),
+                                                     ("/dev/loop", disk), (0, 3)):
+            os.mkdir(place)
+            line = line.replace("  /izo0  ", f"  {place}  ").replace("/dev/sdb2", disk)
+            Path("/tmp/fstab").write_text(f"{line}\n", encoding="ascii")
+            run("mount", "--fstab=/tmp/fstab", place)
+            last = Path("/proc/mounts").read_text(encoding="ascii").splitlines()[-1]
+            source, _, fstype, words = last.split()[:4]
+            equal((source.rstrip("0123456789"), fstype), (device, "intermezzo"), "what is mounted")
+            equal({"fileset=fsetname", f"mtp={mtp}", f"prestodev=/dev/intermezzo{channel}", "cache_type=ext3"}
+                  - set(words.split(",")), set(), words)
+        terminal = Terminal()
+        terminal.type(f"intersync --plain-http --listen=127.0.0.1 {places[0]}")
+        terminal.type(f"intersync --plain-http --server=127.0.0.1 {places[1]}")
+        for place in places:
+            Path(place, f"of-{Path(place).name}").write_text(place, encoding="ascii")
+        converge(*places)
+        equal(sorted({*os.listdir(places[0])} - {"lost+found"}), ["of-izo0", "of-izo3"], "what is on both")
+        equal(state_folder(0, places[0], "fsetname") != state_folder(3, places[1], "fsetname"), True,
+              "two replicas")
+        terminal.close()
+        for place in places:
+            umount(place)
     check_ext(disk)
     check_ext("/tmp/cache")
