@@ -470,6 +470,9 @@ ModelReplica::Outcome ModelReplica::apply_rename(const Operation& operation, std
     if (inode(there).dirty) {
       return {.code = IZO_REINT_CHANGED};
     }
+    if (is_open(inode(there).fid)) {
+      return {.code = IZO_REINT_BUSY};
+    }
     take(target, false);
   }
   touch();
@@ -481,7 +484,7 @@ ModelReplica::Outcome ModelReplica::apply_rename(const Operation& operation, std
 ModelReplica::Outcome ModelReplica::apply_close(const Operation& operation, std::uint64_t ino,
                                                 const std::vector<std::uint64_t>& made) {
   Inode file = inode(ino);
-  if (file.dirty) {
+  if (file.dirty || is_open(file.fid)) {
     return {.code = IZO_REINT_BUSY};
   }
   std::set<Place> names;
@@ -518,6 +521,9 @@ ModelReplica::Outcome ModelReplica::apply_removal(std::uint64_t ino, const Place
   }
   if (inode(ino).dirty) {
     return {.code = IZO_REINT_CHANGED};
+  }
+  if (is_open(inode(ino).fid)) {
+    return {.code = IZO_REINT_BUSY};
   }
   take(place, false);
   return {};

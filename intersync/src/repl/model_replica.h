@@ -132,6 +132,8 @@ class ModelReplica final : public Replica {
   std::function<void()> before_body = [] {};
   /// Says which objects are not found although they are here, as if they moved just now.
   std::function<bool(const Fid&)> is_on_its_way = [](const Fid&) { return false; };
+  /// Says which files are open for writing, but not changed.
+  std::function<bool(const Fid&)> is_open = [](const Fid&) { return false; };
   /// Peers that it has room for.
   std::size_t most_peers = SIZE_MAX;
   /// Says which files cannot be opened now, as somebody has a lease on them.

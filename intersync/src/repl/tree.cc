@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <array>
 #include <system_error>
 #include <utility>
 
@@ -31,6 +32,8 @@ constexpr unsigned kRounds = 200;
 /// And how many changes of our own it may take to make it fit.
 constexpr unsigned kChanges = 1000;
 
+const char* const kBeingChanged = "a file is being changed here";
+
 /// A number for the name of a copy that no other name of the object is made with.
 constexpr std::uint64_t kCopyOfDropped = std::uint64_t{1} << 63;
 
@@ -49,6 +52,33 @@ std::optional<Fid> made_by(const Record& record) {
     default:
       return std::nullopt;
   }
+}
+
+/// Are both about one object, one name, or one about a directory in which the other has a name?
+bool meet(const Record& one, const Record& other) {
+  const auto fids = [](const Record& record) {
+    return std::array{std::optional(record.object),
+                      record.replaced ? std::optional(record.replaced->fid) : std::nullopt,
+                      record.whiteout ? std::optional(record.whiteout->fid) : std::nullopt};
+  };
+  const auto is_about = [&](const Record& record, const Fid& fid) {
+    const auto of = fids(record);
+    return std::find(of.begin(), of.end(), fid) != of.end();
+  };
+  for (const std::optional<Fid>& fid : fids(one)) {
+    if (fid && is_about(other, *fid)) {
+      return true;
+    }
+  }
+  for (const std::optional<kml::Place>& mine : {one.place, one.to}) {
+    for (const std::optional<kml::Place>& theirs : {other.place, other.to}) {
+      if ((mine && is_about(other, mine->dir)) || (theirs && is_about(one, theirs->dir)) ||
+          (mine && theirs && mine->dir == theirs->dir && mine->name == theirs->name)) {
+        return true;
+      }
+    }
+  }
+  return false;
 }
 
 }  // namespace
@@ -115,6 +145,7 @@ void Tree::know_replicas() {
 
 void Tree::learn(const Record& record, bool index) {
   recno_ = record.recno;
+  any_about_ = any_about_ || (about_ && meet(record, *about_));
   if (index && record.origin == self_) {
     look_for_unseen(record);
     index_.apply(record, std::nullopt);
@@ -153,6 +184,14 @@ bool Tree::catch_up() {
 bool Tree::catch_up_all() {
   replica_.commit();
   return catch_up();
+}
+
+bool Tree::catch_up_about(const Record& record) {
+  about_ = record;
+  any_about_ = false;
+  catch_up_all();
+  about_.reset();
+  return any_about_;
 }
 
 bool Tree::catch_up_exactly() {
@@ -223,7 +262,7 @@ Tree::Attempt Tree::try_batch(Batch& batch, std::span<const Record> records,
                         .names = {}};
     if (auto* apply = std::get_if<Operation>(&decision)) {
       if (apply->names.size() > IZO_REINT_NAMES_MAX) {
-        out.next = resolve(*apply, {.code = IZO_REINT_REFUSED, .error = 0, .handle = {}});
+        out.next = refuse(*apply);
         break;
       }
       operation = std::move(*apply);
@@ -300,7 +339,15 @@ Tree::Decision Tree::refuse(const Operation& operation) {
                .then = Passed::kRefused};
 }
 
-Tree::Decision Tree::resolve(const Operation& operation, const Result& result) {
+/// What apply() knows of the record that is next, until its outcome is stored.
+struct Tree::Turn {
+  std::optional<Passed> pass;
+  unsigned tries = 0;
+  unsigned changes = 0;
+  unsigned changed = 0;  ///< How often it was not as it had been decided about.
+};
+
+Tree::Decision Tree::resolve(const Operation& operation, const Result& result, Turn& turn) {
   switch (result.code) {
     case IZO_REINT_NOT_EMPTY: {
       if (not_empty_ == NotEmpty::kStays) {
@@ -320,11 +367,17 @@ Tree::Decision Tree::resolve(const Operation& operation, const Result& result) {
           "the file system cannot take it now: " + std::generic_category().message(-result.error),
           true};
     case IZO_REINT_BUSY:
-    case IZO_REINT_CHANGED:
-      if (!catch_up_all()) {
-        return Blocked{"a file is being changed here"};
+      // Whatever else our log tells meanwhile, it is not what is waited for.
+      return Blocked{kBeingChanged};
+    case IZO_REINT_CHANGED: {
+      // Whoever is far behind is told so of everything, so once more in any case. Then others may
+      // write as much as they like: only what they write about it is a reason to ask again at once.
+      const unsigned most = catch_up_about(operation.record) ? kTries : 1;
+      if (turn.changed++ >= most) {
+        return Blocked{kBeingChanged};
       }
-      break;
+      return First{};
+    }
     case IZO_REINT_MISSING:
       if (operation.record.op == Op::kRemovexattr) {
         return Passed::kAlready;
@@ -351,15 +404,8 @@ bool Tree::give_way(const Record& record, std::optional<Passed>& pass) {
   return true;
 }
 
-/// What apply() knows of the record that is next, until its outcome is stored.
-struct Tree::Turn {
-  std::optional<Passed> pass;
-  unsigned tries = 0;
-  unsigned changes = 0;
-};
-
 std::optional<Tree::Decision> Tree::submit_and_settle(const Batch& batch, Attempt attempt,
-                                                      Progress& progress) {
+                                                      Progress& progress, Turn& turn) {
   if (batch.operations.empty()) {
     index_.end();
     return std::move(attempt.next);
@@ -368,7 +414,7 @@ std::optional<Tree::Decision> Tree::submit_and_settle(const Batch& batch, Attemp
   settle(batch, results, attempt.marks);
   for (std::size_t i = 0; i < results.size(); i++) {
     if (!results[i].stored()) {
-      return resolve(batch.operations[i], results[i]);
+      return resolve(batch.operations[i], results[i], turn);
     }
     progress.stored++;
   }
@@ -384,9 +430,14 @@ std::optional<Blocked> Tree::take_turn(const Decision& decision, bool is_of_its_
     turn.pass = *passed;
   } else if (is_of_its_own) {
     const auto& todo = std::get<First>(decision);
+    if (!todo.action) {
+      turn.pass.reset();
+      return std::nullopt;
+    }
     const bool done = todo.action();
-    // What changes something may take as often as it likes, but not for ever.
-    turn.tries = catch_up_all() && ++turn.changes < kChanges ? 0 : turn.tries;
+    // What changes something may take as often as it likes, but not for ever. What cannot be done
+    // changes nothing, whatever others do.
+    turn.tries = catch_up_all() && done && ++turn.changes < kChanges ? 0 : turn.tries;
     turn.pass = done ? todo.then : std::nullopt;
     if (!done && turn.tries == kTries) {
       return Blocked{"what must be done first cannot be done now"};
@@ -410,7 +461,8 @@ Tree::Progress Tree::apply(const Uuid& peer, std::uint64_t epoch, Batch::Kind ki
     index_.begin();
     Attempt attempt = try_batch(batch, records.subspan(progress.stored), turn.pass, decide);
     const std::size_t before = progress.stored;
-    const std::optional<Decision> next = submit_and_settle(batch, std::move(attempt), progress);
+    const std::optional<Decision> next =
+        submit_and_settle(batch, std::move(attempt), progress, turn);
     const std::size_t stored = progress.stored - before;
     if (stored != 0) {
       turn = {};

@@ -27,7 +27,7 @@ struct Blocked {
 
 /// Something must be done first, outside of any batch.
 struct First {
-  std::function<bool()> action;  ///< Returns whether it could be done.
+  std::function<bool()> action;  ///< Returns whether it could be done. Empty: it is.
   std::optional<Passed> then;    ///< Pass the record if it was; else it is decided anew.
 };
 
@@ -109,6 +109,8 @@ class Tree {
   bool read_log(std::uint64_t index_from);
   void look_for_unseen(const Record& record);
   void learn(const Record& record, bool index);
+  /// catch_up_all(); was any of it about an object or a name that `record` is about?
+  bool catch_up_about(const Record& record);
   bool clear_directory(const Fid& dir);
   Attempt try_batch(Batch& batch, std::span<const Record> records, std::optional<Passed> pass,
                     const Decide& decide);
@@ -116,8 +118,8 @@ class Tree {
   void settle(const Batch& batch, const std::vector<Result>& results,
               const std::vector<std::size_t>& marks);
   /// Counts what of a batch is stored; what is to become of the record behind that, if anything.
-  std::optional<Decision> submit_and_settle(const Batch& batch, Attempt attempt,
-                                            Progress& progress);
+  std::optional<Decision> submit_and_settle(const Batch& batch, Attempt attempt, Progress& progress,
+                                            Turn& turn);
   /// Does what a decision about the record that is next wants, unless it was decided behind a
   /// batch. Returns why the record has to wait.
   std::optional<Blocked> take_turn(const Decision& decision, bool is_of_its_own,
@@ -125,7 +127,7 @@ class Tree {
   /// What to do with a record that does not fit however often it is tried; false: only wait.
   bool give_way(const Record& record, std::optional<Passed>& pass);
   Decision refuse(const Operation& operation);
-  Decision resolve(const Operation& operation, const Result& result);
+  Decision resolve(const Operation& operation, const Result& result, Turn& turn);
 
   Replica& replica_;
   Yields yields_;
@@ -139,6 +141,8 @@ class Tree {
   std::size_t known_ = 0;   // replicas in the index
   std::uint64_t read_ = 0;  // offset of our log up to which the index has it
   std::uint64_t recno_ = 0;
+  std::optional<Record> about_;  // for catch_up_about(), while it reads
+  bool any_about_ = false;
 };
 
 }  // namespace izo::repl
