@@ -86,7 +86,8 @@ void Client::accept(const Received& accepted) {
 }
 
 std::optional<Request> Client::next() {
-  if (tree_.catch_up()) {
+  // News of ours may let a body be read; what stops the server is not here.
+  if (tree_.catch_up() && (is_unread_ || stopped_.empty())) {
     push_waits_ = false;
   }
   if (!connected_) {

@@ -15,6 +15,11 @@ namespace {
 
 constexpr std::uint64_t kRootIno = 2;
 
+void create(ModelReplica& replica, const std::string& name) {
+  replica.make(kml::Op::kCreate, {.dir = kRootIno, .name = name}, 0600);
+  replica.commit();
+}
+
 struct Pair {
   ModelReplica there{1, true};
   ModelReplica here{2, false};
@@ -257,6 +262,45 @@ TEST(Client, PushesAgainWhatTheServerCouldNotApply) {
   EXPECT_EQ(pair.there.manifest(true), pair.here.manifest(true));
 }
 
+/// Nor does it push again because more is changed here, which stops the server all the same: each
+/// Push may bring the same bodies once more.
+TEST(Client, DoesNotPushAgainForWhatIsChangedHereMeanwhile) {
+  Pair pair;
+  Client client(pair.here);
+  pair.settle(client);
+  create(pair.here, "front");
+  std::optional<Request> request = client.next();
+  for (; !std::holds_alternative<Push>(request.value()); request = client.next()) {
+    client.on(*request, pair.server.answer(*request));
+  }
+  const Received had = pair.there.received(pair.here.state().replica).value();
+  unsigned made = 0;
+  for (const unsigned calls : {1U, 2U, 4U}) {
+    client.on(*request, Pushed{.accepted = had, .stopped = "a file is being changed here"});
+    for (unsigned i = 0; i < calls; i++) {
+      for (unsigned more = 0; more < 3; more++) {
+        create(pair.here, "more " + std::to_string(made++));
+        request = client.next();
+        EXPECT_TRUE(!request || std::holds_alternative<Pull>(*request)) << calls << " " << i;
+      }
+      client.try_again();
+    }
+    request = client.next();
+    ASSERT_TRUE(request && std::holds_alternative<Push>(*request)) << calls;
+  }
+  // News from the server is a reason.
+  client.on(*request, Pushed{.accepted = had, .stopped = "a file is being changed here"});
+  client.on(Pull{}, Pulled{.records = {},
+                           .next = pair.there.state().end,
+                           .table = pair.there.state().table,
+                           .digest = {}});
+  request = client.next();
+  ASSERT_TRUE(request && std::holds_alternative<Push>(*request));
+  client.on(*request, pair.server.answer(*request));
+  pair.settle(client);
+  EXPECT_EQ(pair.there.manifest(true), pair.here.manifest(true));
+}
+
 /// What the client says to the answer to its Hello; empty: it goes on.
 std::string objection(Client& client, Pair& pair) {
   const std::optional<Request> hello = client.next();
@@ -267,11 +311,6 @@ std::string objection(Client& client, Pair& pair) {
     return error.what();
   }
   return "";
-}
-
-void create(ModelReplica& replica, const std::string& name) {
-  replica.make(kml::Op::kCreate, {.dir = kRootIno, .name = name}, 0600);
-  replica.commit();
 }
 
 /// What a client does meanwhile by itself; how many requests those are besides Pull, which waits at
