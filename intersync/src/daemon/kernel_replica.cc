@@ -42,6 +42,18 @@ bool is(const Object& object, const Handle& what) {
   return object.ino == what.ino && object.generation == what.generation;
 }
 
+/// A change of ours failed.
+[[noreturn]] void fail(const SysError& error) {
+  switch (error.code()) {
+    case ENOSPC:
+    case EDQUOT:
+    case EROFS:
+      throw repl::Full(error.what());
+    default:
+      throw error;
+  }
+}
+
 /// Did a change of ours fail because the tree is not as it was? Else throws.
 bool changed_meanwhile(std::string_view call, const std::string& name) {
   switch (errno) {
@@ -57,7 +69,7 @@ bool changed_meanwhile(std::string_view call, const std::string& name) {
     case EXDEV:
       return true;
     default:
-      throw SysError(errno, call, name);
+      fail(SysError(errno, call, name));
   }
 }
 
@@ -400,17 +412,22 @@ repl::Replica::Kept KernelReplica::keep_copy(const Name& name, const repl::Body&
                ? Kept::kDone
                : Kept::kTaken;
   }
-  const UniqueFd copy = tree_.new_file();
-  copy_bytes(from, copy.get());
-  if (!from.is_whole()) {
-    return Kept::kNot;
+  UniqueFd copy;
+  try {
+    copy = tree_.new_file();
+    copy_bytes(from, copy.get());
+    if (!from.is_whole()) {
+      return Kept::kNot;
+    }
+    const UniqueFd model = open_directory(like.dir);
+    if (model && ::fstatat(model.get(), like.name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+        S_ISREG(st.st_mode)) {
+      imitate(copy.get(), st);
+    }
+    checked(::fsync(copy.get()), "fsync", name.name);
+  } catch (const SysError& error) {
+    fail(error);
   }
-  const UniqueFd model = open_directory(like.dir);
-  if (model && ::fstatat(model.get(), like.name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-      S_ISREG(st.st_mode)) {
-    imitate(copy.get(), st);
-  }
-  checked(::fsync(copy.get()), "fsync", name.name);
   if (::linkat(copy.get(), "", directory.get(), name.name.c_str(), AT_EMPTY_PATH) == 0) {
     return Kept::kDone;
   }

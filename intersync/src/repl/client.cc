@@ -663,22 +663,31 @@ void Client::settle() {
   if (!digest_ || partial_ || !is_even()) {
     return;
   }
-  settle_times();
+  if (!settle_times()) {
+    return;
+  }
   their_digest_ = *std::exchange(digest_, std::nullopt);
   const std::uint64_t ours = tree_.index().digest();
   differs_ = their_digest_ != ours && hopeless_ != std::pair(their_digest_, ours);
 }
 
-void Client::settle_times() {
+bool Client::settle_times() {
+  times_wait_.clear();
   for (const auto& [dir, time] : times_.take_settled()) {
     const std::optional<kml::Time> ours = replica_.mtime(dir);
     // Some file systems keep no parts of seconds.
     const bool is_same =
         ours && (*ours == time || (ours->nanoseconds == 0 && ours->seconds == time.seconds));
-    if (ours && !is_same) {
-      replica_.set_mtime(dir, time);
+    try {
+      if (ours && !is_same) {
+        replica_.set_mtime(dir, time);
+      }
+    } catch (const Full& full) {
+      times_wait_ = Blocked::by_full(full.what()).why;
+      times_.give_back(dir, time);
     }
   }
+  return times_wait_.empty();
 }
 
 bool Client::is_even() {

@@ -52,7 +52,9 @@ class Client {
            : bootstrap_ && !bootstrap_->waiting().empty() ? bootstrap_->waiting()
            : !copy_lacks_.empty()                         ? copy_lacks_
            : is_not_given_                                ? kNotGiven
-           : is_unread_ || uneven_                        ? kUnread
+           : is_unread_                                   ? kUnread
+           : uneven_                                      ? uneven_why_
+           : !times_wait_.empty()                         ? times_wait_
                                                           : stopped_;
   }
   /// Are there records of ours that the server has not accepted, or of the server's that are not
@@ -121,8 +123,8 @@ class Client {
   std::optional<Request> fetch_or_push();
   std::optional<Request> fetch();
   std::optional<Request> push();
-  /// Sets times of directories that are not as the server's log says.
-  void settle_times();
+  /// Sets times of directories that are not as the server's log says. False: not now.
+  bool settle_times();
   Tree::Decision decide(const Record& record);
   std::variant<Record, Passed, First> fit_to_part(Record record);
   Tree::Decision decide_echo(const Record& record);
@@ -155,7 +157,8 @@ class Client {
   bool fetch_waits_ = false;   // for try_again(): the last Fetch got no body
   bool is_not_given_ = false;  // the same, until one does
   Patience fetch_patience_;
-  bool uneven_ = false;  // for try_again(): a file that is not there could not be given up yet
+  bool uneven_ = false;  // for try_again(): not all names could be made even yet
+  std::string uneven_why_;
   Patience uneven_patience_;
   /// Digests, the server's and ours, that asking for the names did not bring together.
   std::optional<std::pair<std::uint64_t, std::uint64_t>> hopeless_;
@@ -175,7 +178,8 @@ class Client {
   std::map<std::uint64_t, Name> sent_names_;  // of ours whose echo has not come: the name made
   Moves moves_;                               // by records of ours whose echo has not come
   OwnAttributes own_attributes_;
-  Times times_;  // of what has not come back or was not settled yet
+  Times times_;             // of what has not come back or was not settled yet
+  std::string times_wait_;  // why those that are known could not be set
   std::string waiting_;
   std::string stopped_;  // why the server did not accept all of the last Push
   History own_;          // since the server's names were asked for, in a copy

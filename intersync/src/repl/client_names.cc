@@ -46,7 +46,12 @@ void Client::compare(const List& list, const Listed& listed) {
     begin_copy(listed, Bootstrap::Looks::kAtMissing);
     return;
   }
-  make_even(theirs, there);
+  try {
+    make_even(theirs, there);
+  } catch (const Full& full) {
+    uneven_ = true;
+    uneven_why_ = Blocked::by_full(full.what()).why;
+  }
   if (tree_.index().digest() == before && !uneven_) {
     hopeless_.emplace(their_digest_, before);
   }
@@ -78,6 +83,7 @@ void Client::make_even(const std::map<Name, Fid>& theirs, const std::set<Fid>& t
     if (!there.contains(fid) && !tree_.read_body(fid)) {
       // What is in it would be lost; it is asked for again.
       uneven_ = true;
+      uneven_why_ = kUnread;
     } else if (!there.contains(fid)) {
       tree_.repair(DropName{.fid = fid, .name = name});
     } else if (const Object* object = index.find(fid);

@@ -138,8 +138,15 @@ std::optional<kml::Time> ModelReplica::mtime(const Fid& fid) {
   return ino != 0 ? std::optional(time_of(inode(ino).mtime)) : std::nullopt;
 }
 
-void ModelReplica::set_mtime(const Fid& dir, const kml::Time& mtime) {
+void ModelReplica::begin_change() {
   before_change();
+  if (is_full) {
+    throw Full("model: No space left on device");
+  }
+}
+
+void ModelReplica::set_mtime(const Fid& dir, const kml::Time& mtime) {
+  begin_change();
   if (const std::uint64_t ino = ino_of(dir); ino != 0) {
     utimes(ino, mtime.seconds);
   }
@@ -288,7 +295,7 @@ Replica::Reading ModelReplica::read_body(const Name& name, const Handle& handle)
 }
 
 Replica::Kept ModelReplica::keep_copy(const Name& name, const Body& body, const Name& like) {
-  before_change();
+  begin_change();
   const Place place{.dir = ino_of(name.dir), .name = name.name};
   const std::string& text = dynamic_cast<const ModelBody&>(body).text;
   if (place.dir == 0) {
@@ -309,7 +316,7 @@ Replica::Kept ModelReplica::keep_copy(const Name& name, const Body& body, const 
 }
 
 bool ModelReplica::move(const Handle& what, const Name& from, const Name& to) {
-  before_change();
+  begin_change();
   const Place source{.dir = ino_of(from.dir), .name = from.name};
   const Place target{.dir = ino_of(to.dir), .name = to.name};
   if (!stands_for(source, what) || target.dir == 0 || at(target) != 0) {
@@ -319,14 +326,14 @@ bool ModelReplica::move(const Handle& what, const Name& from, const Name& to) {
 }
 
 bool ModelReplica::add_name(const Handle& what, const Name& from, const Name& to) {
-  before_change();
+  begin_change();
   const Place source{.dir = ino_of(from.dir), .name = from.name};
   const Place target{.dir = ino_of(to.dir), .name = to.name};
   return stands_for(source, what) && target.dir != 0 && link(at(source), target);
 }
 
 bool ModelReplica::remove(const Handle& what, const Name& name) {
-  before_change();
+  begin_change();
   const Place place{.dir = ino_of(name.dir), .name = name.name};
   if (!stands_for(place, what)) {
     return false;

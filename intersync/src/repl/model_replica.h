@@ -134,6 +134,8 @@ class ModelReplica final : public Replica {
   std::function<bool(const Fid&)> is_on_its_way = [](const Fid&) { return false; };
   /// Says which files are open for writing, but not changed.
   std::function<bool(const Fid&)> is_open = [](const Fid&) { return false; };
+  /// It takes no change of the engine's own.
+  bool is_full = false;
   /// Peers that it has room for.
   std::size_t most_peers = SIZE_MAX;
   /// Says which files cannot be opened now, as somebody has a lease on them.
@@ -147,6 +149,7 @@ class ModelReplica final : public Replica {
   static constexpr std::uint64_t kRoot = 2;
   static kml::Time time_of(std::int64_t seconds) { return {.seconds = seconds, .nanoseconds = 0}; }
 
+  void begin_change();
   Inode& inode(std::uint64_t ino) { return disk_.inodes.at(ino); }
   [[nodiscard]] std::uint64_t ino_of(const Fid& fid) const;
   /// Its directory is touched now.

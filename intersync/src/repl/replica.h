@@ -143,6 +143,12 @@ class NoRoom : public Error {
   using Error::Error;
 };
 
+/// The file system takes no change now, whatever it is: it is full, or read-only.
+class Full : public Error {
+ public:
+  using Error::Error;
+};
+
 /// The tree, its log and the positions of one fileset. Functions throw izo::Error (SysError) if the
 /// file system fails.
 class Replica {
@@ -205,7 +211,7 @@ class Replica {
   virtual Reading read_body(const Name& name, const Handle& handle) = 0;
 
   // Changes like anybody's, recorded in our log; for what does not fit. They do nothing, and say
-  // false, if the name does not stand for the object `what` any more.
+  // false, if the name does not stand for the object `what` any more. They throw Full.
 
   enum class Kept {
     kDone,   ///< Or done before: a file of that name has that body.

@@ -365,10 +365,10 @@ std::optional<First> Server::even_directories(const Record& record, const Record
   return First{.action =
                    [this, number = number_of(record), due = std::move(due)] {
                      for (const auto& [dir, time] : due) {
-                       evened_[{number, dir}]++;
                        if (const std::optional<kml::Time> ours = replica_.mtime(dir)) {
                          replica_.set_mtime(dir, std::max(*ours, time));
                        }
+                       evened_[{number, dir}]++;
                      }
                      return true;
                    },

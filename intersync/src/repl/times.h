@@ -39,6 +39,8 @@ class Times {
 
   /// Times of directories that are known, and nothing of ours is on its way that changes them.
   std::vector<std::pair<Fid, kml::Time>> take_settled();
+  /// One of them could not be set.
+  void give_back(const Fid& dir, const kml::Time& time) { said_.try_emplace(dir, time); }
 
  private:
   struct Own {

@@ -363,9 +363,7 @@ Tree::Decision Tree::resolve(const Operation& operation, const Result& result, T
     case IZO_REINT_REFUSED:
       return refuse(operation);
     case IZO_REINT_STOPPED:
-      return Blocked{
-          "the file system cannot take it now: " + std::generic_category().message(-result.error),
-          true};
+      return Blocked::by_full(std::generic_category().message(-result.error));
     case IZO_REINT_BUSY:
       // Whatever else our log tells meanwhile, it is not what is waited for.
       return Blocked{kBeingChanged};
@@ -434,7 +432,12 @@ std::optional<Blocked> Tree::take_turn(const Decision& decision, bool is_of_its_
       turn.pass.reset();
       return std::nullopt;
     }
-    const bool done = todo.action();
+    bool done = false;
+    try {
+      done = todo.action();
+    } catch (const Full& full) {
+      return Blocked::by_full(full.what());
+    }
     // What changes something may take as often as it likes, but not for ever. What cannot be done
     // changes nothing, whatever others do.
     turn.tries = catch_up_all() && done && ++turn.changes < kChanges ? 0 : turn.tries;

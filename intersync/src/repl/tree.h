@@ -23,6 +23,11 @@ namespace izo::repl {
 struct Blocked {
   std::string why;
   bool is_full = false;  ///< Nothing else can be either, now.
+
+  /// The file system takes nothing now.
+  static Blocked by_full(const std::string& why) {
+    return {.why = "the file system cannot take it now: " + why, .is_full = true};
+  }
 };
 
 /// Something must be done first, outside of any batch.

@@ -67,7 +67,10 @@ class TreeTest : public testing::Test {
     here_.commit();
     std::optional<Request> request = client_.next();
     while (request && !std::holds_alternative<Push>(*request)) {
-      // The answer to the Pull is late.
+      // The answer to a Pull is late.
+      if (!std::holds_alternative<Pull>(*request)) {
+        client_.on(*request, server_.answer(*request));
+      }
       request = client_.next();
     }
     EXPECT_TRUE(request);
@@ -161,6 +164,110 @@ TEST_F(TreeTest, ACopyThatCannotBeMadeYetIsNotTriedForAsLongAsOthersWrite) {
   there_.end_write(there_.ino_at(root("f")));
   even();
   EXPECT_TRUE(there_.texts().contains("being written"));
+}
+
+/// A full disk under a change of the engine's own, a conflict copy, keeps the record waiting as it
+/// does under the record: the client is told why, and the server reads nothing again. With room it
+/// goes on.
+TEST_F(TreeTest, ACopyForWhichThereIsNoRoomWaits) {
+  write(here_, "f", "written there");
+  write(there_, "f", "written here");
+  there_.commit();
+  const std::uint64_t had = accepted();
+  there_.is_full = true;
+  unsigned walked = 0;
+  there_.amid_walk = [&] { walked++; };
+  for (unsigned i = 0; i < 10; i++) {
+    client_.on_failure();
+    const Pushed pushed = push_under_load();
+    EXPECT_EQ(pushed.stopped, "the file system cannot take it now: model: No space left on device");
+    EXPECT_EQ(pushed.accepted.recno, had);
+  }
+  EXPECT_EQ(client_.waiting(),
+            "the server stops: the file system cannot take it now: model: No space left on device");
+  EXPECT_EQ(walked, 0U);
+  there_.is_full = false;
+  even();
+  EXPECT_TRUE(there_.texts().contains("written there"));
+  EXPECT_TRUE(there_.texts().contains("written here"));
+}
+
+/// The same where the time of a directory is to be made even, however often it was tried in vain.
+TEST_F(TreeTest, ATimeForWhichThereIsNoRoomIsSetLater) {
+  for (const std::string name : {"d", "e"}) {
+    ASSERT_TRUE(there_.make(kml::Op::kMkdir, root(name), 0755));
+  }
+  settle();
+  // The server's stays, and so d is touched on the client only.
+  const auto move_to = [](ModelReplica& replica, const std::string& dir) {
+    return replica.rename(root("f"), {.dir = replica.ino_at(root(dir)), .name = "f"}, false);
+  };
+  ASSERT_TRUE(move_to(there_, "e"));
+  there_.commit();
+  ASSERT_TRUE(move_to(here_, "d"));
+  there_.is_full = true;
+  for (unsigned i = 0; i < 10; i++) {
+    client_.on_failure();
+    EXPECT_EQ(push_under_load().stopped,
+              "the file system cannot take it now: model: No space left on device");
+  }
+  there_.is_full = false;
+  even();
+}
+
+/// A client whose disk is full when both are even sets the times that it knows when there is room.
+TEST_F(TreeTest, AClientWithoutRoomSetsTimesLater) {
+  ASSERT_TRUE(there_.make(kml::Op::kMkdir, root("d"), 0755));
+  settle();
+  ASSERT_TRUE(there_.make(kml::Op::kCreate, {.dir = there_.ino_at(root("d")), .name = "x"}, 0600));
+  there_.commit();
+  here_.commit();
+  ModelReplica::Disk disk = here_.disk();
+  disk.inodes.at(here_.ino_at(root("d"))).mtime = 99999;
+  here_.put_back(disk);
+  here_.is_full = true;
+  unsigned walked = 0;
+  here_.amid_walk = [&] { walked++; };
+  client_.on_failure();
+  for (unsigned i = 0; i < 20; i++) {
+    client_.try_again();
+    if (const std::optional<Request> request = client_.next()) {
+      client_.on(*request, server_.answer(*request));
+    }
+  }
+  EXPECT_EQ(client_.waiting(),
+            "the file system cannot take it now: model: No space left on device");
+  EXPECT_TRUE(client_.is_behind());
+  EXPECT_EQ(walked, 0U);
+  here_.is_full = false;
+  even();
+  EXPECT_EQ(client_.waiting(), "");
+}
+
+/// The same where digests differ and a name is to go, of whose body a copy is made first.
+TEST_F(TreeTest, AClientWithoutRoomGivesNamesUpLater) {
+  there_.lose("f");
+  there_.commit();
+  Server server(there_);
+  here_.is_full = true;
+  const auto pass_seconds = [&] {
+    client_.on_failure();
+    for (unsigned i = 0; i < 40; i++) {
+      client_.try_again();
+      if (const std::optional<Request> request = client_.next()) {
+        client_.on(*request, server.answer(*request));
+      }
+    }
+  };
+  pass_seconds();
+  EXPECT_EQ(client_.waiting(),
+            "the file system cannot take it now: model: No space left on device");
+  EXPECT_NE(here_.ino_at(root("f")), 0U);
+  here_.is_full = false;
+  pass_seconds();
+  EXPECT_EQ(client_.waiting(), "");
+  EXPECT_EQ(here_.ino_at(root("f")), 0U);
+  EXPECT_EQ(here_.texts(), there_.texts());
 }
 
 /// What our log tells about the object or the name itself is a reason to decide at once, although
