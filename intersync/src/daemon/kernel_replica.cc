@@ -5,6 +5,7 @@
 #include <linux/intermezzo_reint.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -73,6 +74,24 @@ bool changed_meanwhile(std::string_view call, const std::string& name) {
   }
 }
 
+/// Of a directory in which a copy could not be made or named.
+repl::Replica::Kept why_not_kept(std::string_view call, const std::string& name) {
+  switch (errno) {
+    case EEXIST:
+      return repl::Replica::Kept::kTaken;
+    case EACCES:
+    case EINVAL:
+    case ENAMETOOLONG:
+    case ENOKEY:
+    case EPERM:
+    case EXDEV:
+      return repl::Replica::Kept::kForbidden;
+    default:
+      changed_meanwhile(call, name);
+      return repl::Replica::Kept::kNot;
+  }
+}
+
 /// A structure as bytes, to be sent or filled.
 template <typename T>
 void ask(int fd, unsigned long command, T& value, std::string_view what) {
@@ -109,8 +128,13 @@ void copy_bytes(const BodyFile& body, int file) {
   out.end();
 }
 
-/// Gives a new file owner, mode and time of another.
+/// Gives a new file owner, mode and time of another. What the directory would let others do is not
+/// what that file lets them.
 void imitate(int file, const struct stat& like) {
+  if (::fremovexattr(file, "system.posix_acl_access") != 0 && errno != ENODATA &&
+      errno != ENOTSUP) {
+    throw SysError(errno, "removexattr", "a conflict copy");
+  }
   checked(::fchown(file, like.st_uid, like.st_gid), "chown", "a conflict copy");
   checked(::fchmod(file, like.st_mode & 07777), "chmod", "a conflict copy");
   const std::array<timespec, 2> times{like.st_atim, like.st_mtim};
@@ -412,9 +436,14 @@ repl::Replica::Kept KernelReplica::keep_copy(const Name& name, const repl::Body&
                ? Kept::kDone
                : Kept::kTaken;
   }
-  UniqueFd copy;
+  // There, as one that was made elsewhere may not be linked into it: it gives what is made in it a
+  // project, or encrypts that.
+  const UniqueFd copy(
+      ::openat(directory.get(), ".", O_TMPFILE | O_RDWR | O_CLOEXEC, S_IRUSR | S_IWUSR));
+  if (!copy) {
+    return why_not_kept("open", name.name);
+  }
   try {
-    copy = tree_.new_file();
     copy_bytes(from, copy.get());
     if (!from.is_whole()) {
       return Kept::kNot;
@@ -431,9 +460,7 @@ repl::Replica::Kept KernelReplica::keep_copy(const Name& name, const repl::Body&
   if (::linkat(copy.get(), "", directory.get(), name.name.c_str(), AT_EMPTY_PATH) == 0) {
     return Kept::kDone;
   }
-  const bool taken = errno == EEXIST;
-  changed_meanwhile("link", name.name);
-  return taken ? Kept::kTaken : Kept::kNot;
+  return why_not_kept("link", name.name);
 }
 
 bool KernelReplica::move(const Handle& what, const Name& from, const Name& to) {

@@ -308,6 +308,9 @@ Replica::Kept ModelReplica::keep_copy(const Name& name, const Body& body, const 
     return is_file(there) && !inode(there).dirty && inode(there).text == text ? Kept::kDone
                                                                               : Kept::kTaken;
   }
+  if ((inode(place.dir).flags & FS_IMMUTABLE_FL) != 0) {
+    return Kept::kForbidden;
+  }
   const std::uint64_t original = at({ino_of(like.dir), like.name});
   make(Op::kCreate, place, original != 0 ? inode(original).mode & 07777 : 0600);
   begin_write(at(place), text);

@@ -214,9 +214,10 @@ class Replica {
   // false, if the name does not stand for the object `what` any more. They throw Full.
 
   enum class Kept {
-    kDone,   ///< Or done before: a file of that name has that body.
-    kTaken,  ///< The name stands for something else.
-    kNot,    ///< The directory is not there.
+    kDone,       ///< Or done before: a file of that name has that body.
+    kTaken,      ///< The name stands for something else.
+    kForbidden,  ///< The directory takes no such file, whoever asks: it is immutable, or the like.
+    kNot,        ///< The directory is not there.
   };
   /// A new file with that body, and owner, mode and time of the file `like`, if that is there.
   virtual Kept keep_copy(const Name& name, const Body& body, const Name& like) = 0;

@@ -4,9 +4,14 @@
 #include "repl/server.h"
 
 #include <gtest/gtest.h>
+#include <linux/fs.h>
+
+#include <map>
+#include <tuple>
 
 #include "base/error.h"
 #include "repl/client.h"
+#include "repl/conflict_name.h"
 #include "repl/model_replica.h"
 #include "repl/test_records.h"
 
@@ -156,6 +161,37 @@ TEST(Server, RefusesToReadWhereNoRecordIs) {
   EXPECT_EQ(refusal(pair.there.state().end + 1),
             "the server's log ends before what the client has of it");
   EXPECT_EQ(refusal(UINT64_MAX), "the server's log ends before what the client has of it");
+}
+
+/// Else the client's records would wait for as long as it is so.
+TEST(Server, KeepsACopyInTheRootIfTheDirectoryTakesNone) {
+  Pair pair;
+  Client client(pair.here);
+  pair.there.make(kml::Op::kMkdir, {.dir = kRootIno, .name = "d"}, 0700);
+  const std::uint64_t dir = pair.there.ino_at({.dir = kRootIno, .name = "d"});
+  pair.there.make(kml::Op::kCreate, {.dir = dir, .name = "f"}, 0600);
+  pair.there.commit();
+  pair.settle(client);
+  const std::uint64_t dir_here = pair.here.ino_at({.dir = kRootIno, .name = "d"});
+  for (const auto& [replica, text, in] :
+       {std::tuple(&pair.there, "there", dir), std::tuple(&pair.here, "here", dir_here)}) {
+    const std::uint64_t file = replica->ino_at({.dir = in, .name = "f"});
+    replica->begin_write(file, text);
+    replica->end_write(file);
+    replica->commit();
+  }
+  pair.there.chattr(dir, FS_IMMUTABLE_FL);
+  pair.there.commit();
+  pair.settle(client);
+  std::map<std::string, std::string> copies;
+  for (const ModelReplica::Place& place : pair.there.places()) {
+    if (original_name(place.name)) {
+      EXPECT_EQ(place.dir, kRootIno);
+      copies[*original_name(place.name)] = pair.there.text_of(pair.there.ino_at(place));
+    }
+  }
+  EXPECT_EQ(copies, (std::map<std::string, std::string>{{"f", "here"}}));
+  EXPECT_EQ(pair.here.manifest(true), pair.there.manifest(true));
 }
 
 TEST(Client, TakesNoAnswerToWhatItDidNotAsk) {

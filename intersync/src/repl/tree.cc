@@ -509,14 +509,16 @@ Name Tree::name_for_loser(const Name& wanted, const Fid& fid, std::uint64_t numb
 }
 
 bool Tree::keep_copy(const Name& wanted, const Fid& fid, std::uint64_t number, const Body& body) {
+  Name copy = name_for_loser(wanted, fid, number);
   for (std::uint64_t more = 0; more < 100; more++) {
-    switch (replica_.keep_copy(name_for_loser(wanted, fid, number + more), body, wanted)) {
-      case Replica::Kept::kDone:
-        return true;
-      case Replica::Kept::kNot:
-        return false;
-      case Replica::Kept::kTaken:
-        break;
+    copy.name = conflict_name(wanted.name, fid, number + more);
+    Replica::Kept kept = replica_.keep_copy(copy, body, wanted);
+    if (kept == Replica::Kept::kForbidden && copy.dir != kRootFid) {
+      copy.dir = kRootFid;
+      kept = replica_.keep_copy(copy, body, wanted);
+    }
+    if (kept != Replica::Kept::kTaken) {
+      return kept == Replica::Kept::kDone;
     }
   }
   return false;

@@ -98,8 +98,8 @@ class Tree {
   /// Does what adapt() wants to be done first; false: not now.
   bool repair(const Repair& repair);
 
-  /// Keeps a body as a copy beside `wanted`, or in the root if that directory is not here. The same
-  /// body is not kept twice for one object and number. False: not now.
+  /// Keeps a body as a copy beside `wanted`, or in the root if that directory is not here or takes
+  /// none. The same body is not kept twice for one object and number. False: not now.
   bool keep_copy(const Name& wanted, const Fid& fid, std::uint64_t number, const Body& body);
 
   /// A name for something that has to give way: beside that name, or in the root.

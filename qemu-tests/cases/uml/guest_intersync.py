@@ -11,12 +11,12 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Callable, Iterator, Sequence
 
 from guest.changes import ACL_TWO_USERS, change_a_bit_of_everything
 from guest.disks import copy_as_after_a_crash, make_ext4, run
 from guest.expect import equal, intermezzo_only, wait_until
-from guest.intersync import Intersync, Pair, converge, loopback_up, running, touch_directories
+from guest.intersync import Intersync, Pair, conflicts, converge, loopback_up, running, touch_directories
 from guest.kml import Fid, Log
 from guest.log_info import info, wait_for_spares
 from guest.mounting import umount
@@ -33,10 +33,10 @@ CAPABILITY = struct.pack("<IIIII", 0x02000001, 1 << 13, 0, 0, 0)
 
 @contextlib.contextmanager
 def pair(disk: str, second_disk: str, before: Callable[[str], None] = lambda root: None,
-         options: str = OPTIONS) -> Iterator[Pair]:
+         options: str = OPTIONS, features: Sequence[str] = ()) -> Iterator[Pair]:
     """Both on fresh disks, running; `before` changes the server's tree when nobody runs yet."""
-    make_ext4(disk, "-b", "4096")
-    make_ext4(second_disk, "-b", "4096")
+    make_ext4(disk, "-b", "4096", *features)
+    make_ext4(second_disk, "-b", "4096", *features)
     with mounted(disk, options) as server_root, mounted(second_disk, options) as client_root:
         before(server_root)
         with running(server_root, client_root) as both:
@@ -314,6 +314,39 @@ def test_attributes_of_what_nobody_may_change(disk: str, second_disk: str) -> No
         equal(oct(os.stat(f"{both.server_root}/sealed").st_mode & 0o777), "0o644", "the server's mode")
         run("chattr", "-i", f"{both.server_root}/sealed")
         os.chmod(f"{both.server_root}/sealed", 0o600)
+        both.converge()
+
+
+@intermezzo_only
+def test_copies_in_directories_with_flags(disk: str, second_disk: str) -> None:
+    """The copy of a conflict lies beside the file also where what is made gets a project or an ACL, or may
+    only be added, and in the root if the directory is immutable; who may read it is as for the file, and
+    nothing behind it waits."""
+    flags = {"sealed": ["+i"], "grows": ["+a"], "project": ["+P", "-p", "42"], "acl": ["+d"]}
+
+    def make(root: str) -> None:
+        for folder in flags:
+            os.mkdir(f"{root}/{folder}")
+            Path(root, folder, f"in-{folder}").touch(0o640)
+
+    with pair(disk, second_disk, make, features=("-I", "256", "-O", "project")) as both:
+        both.converge()
+        both.client.stop()
+        for folder, words in flags.items():
+            Path(both.server_root, folder, f"in-{folder}").write_bytes(b"server")
+            Path(both.client_root, folder, f"in-{folder}").write_bytes(b"client")
+            run("chattr", *words, f"{both.server_root}/{folder}")
+        os.setxattr(f"{both.server_root}/acl", "system.posix_acl_default", ACL_TWO_USERS)
+        Path(both.client_root, "behind").touch()
+        both.client.start()
+        wait_until(lambda: os.path.exists(f"{both.server_root}/behind"), "what comes behind it")
+        copies = conflicts(both.server_root)
+        equal([path[:-len("12345678")] for path in copies],
+              ["acl/in-acl.conflict-", "grows/in-grows.conflict-", "in-sealed.conflict-",
+               "project/in-project.conflict-"], "copies")
+        for path in (Path(both.server_root, path) for path in copies):
+            equal((path.read_bytes(), oct(path.stat().st_mode), os.listxattr(path)),
+                  (b"client", "0o100640", []), f"the copy {path}")
         both.converge()
 
 
