@@ -77,7 +77,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   const Bytes payload = std::as_bytes(std::span(data, size)).subspan(1);
   const auto kind = static_cast<Kind>(data[0] % kKinds);
-  switch (data[0] / kKinds % 5) {
+  switch (data[0] / kKinds % 6) {
     case 0:
       check(payload, Part::kHead, [&](Bytes bytes) { return decode_request(kind, bytes); }, kWhole);
       break;
@@ -90,6 +90,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       break;
     case 3:
       check(payload, Part::kBodyEnd, decode_body_end, kWhole);
+      break;
+    case 4:
+      check(payload, Part::kHole, decode_hole, kWhole);
       break;
     default:
       check_names(payload);

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "kernel/object.h"
 
 namespace izo::daemon {
@@ -17,6 +18,8 @@ namespace {
 
 /// What most file systems can leave out of a file.
 constexpr std::uint64_t kBlock = 4096;
+/// A file of this size every file system can hold.
+constexpr std::uint64_t kFitsAnywhere = std::uint64_t{1} << 30;
 
 struct Run {
   std::size_t length = 0;
@@ -49,6 +52,46 @@ std::shared_ptr<BodyFile> BodyFile::live(UniqueFd file, std::uint64_t size, std:
 
 std::shared_ptr<BodyFile> BodyFile::staged(UniqueFd file, std::uint64_t size) {
   return std::shared_ptr<BodyFile>(new BodyFile(std::move(file), size, std::nullopt));
+}
+
+std::shared_ptr<BodyFile> BodyFile::too_large(std::uint64_t size) {
+  return std::shared_ptr<BodyFile>(new BodyFile(UniqueFd(), size, std::nullopt));
+}
+
+std::uint64_t BodyFile::seek(std::uint64_t offset, int whence) const {
+  const off_t found = ::lseek(file_.get(), static_cast<off_t>(offset), whence);
+  if (found < 0 && errno == ENXIO) {
+    return size_;
+  }
+  // What is no file with holes may answer anything.
+  return std::clamp(static_cast<std::uint64_t>(checked(found, "lseek", "a body")), offset, size_);
+}
+
+BodyFile::Stretch BodyFile::data_from(std::uint64_t offset) const {
+  if (offset < data_.begin || offset >= data_.end) {
+    const std::uint64_t begin = seek(offset, SEEK_DATA);
+    // One that changes just now may have become a hole: that is found out in the end.
+    data_ = {.begin = begin,
+             .end = begin < size_ ? std::max(begin + 1, seek(begin, SEEK_HOLE)) : size_};
+  }
+  return {.begin = std::max(offset, data_.begin), .end = data_.end};
+}
+
+BodyFile::Stretch BodyFile::stretch(std::uint64_t offset, std::uint64_t most) const {
+  Stretch out = data_from(offset);
+  // Holes that cost a reader as much to hear of as to get.
+  if (out.begin - offset < most) {
+    out.begin = offset;
+  }
+  while (out.end - out.begin < most && out.end < size_) {
+    const Stretch next = data_from(out.end);
+    if (next.begin - out.end >= most) {
+      break;
+    }
+    out.end = next.end;
+  }
+  out.end = std::min(out.end, out.begin + most);
+  return out;
 }
 
 void BodyFile::read(std::uint64_t offset, std::span<std::byte> into) const {
@@ -90,7 +133,22 @@ bool BodyFile::is_same_as(const BodyFile& earlier) const {
          changes_ == earlier.changes_ && earlier.is_whole();
 }
 
+void StagedBody::expect(std::uint64_t size) {
+  if (size <= kFitsAnywhere || ::ftruncate(file_.get(), static_cast<off_t>(size)) == 0) {
+    return;
+  }
+  if (errno != EFBIG) {
+    throw SysError(errno, "ftruncate", "a staged body");
+  }
+  fits_ = false;
+  log::notice("a file of ", size, " bytes comes: this file system cannot hold one so large");
+}
+
 void StagedBody::write(Bytes bytes) {
+  if (!fits_) {
+    size_ += bytes.size();
+    return;
+  }
   while (!bytes.empty()) {
     const Run run = run_of(bytes, size_);
     std::size_t done = run.length;
@@ -112,6 +170,10 @@ void StagedBody::end() {
 }
 
 std::shared_ptr<BodyFile> StagedBody::finish() {
+  if (!fits_) {
+    file_.reset();
+    return BodyFile::too_large(size_);
+  }
   end();
   // The kernel installs no body that somebody can still write.
   const std::string path = "/proc/self/fd/" + std::to_string(file_.get());

@@ -21,8 +21,24 @@ class BodyFile final : public repl::Body {
   /// Of a file that nobody can change.
   static std::shared_ptr<BodyFile> staged(UniqueFd file, std::uint64_t size);
 
+  /// Of that size, which no file can have here.
+  static std::shared_ptr<BodyFile> too_large(std::uint64_t size);
+
   [[nodiscard]] int fd() const { return file_.get(); }
   [[nodiscard]] std::uint64_t size() const { return size_; }
+  [[nodiscard]] bool fits() const override { return static_cast<bool>(file_); }
+
+  /// Bytes from `begin` up to `end`.
+  struct Stretch {
+    std::uint64_t begin = 0;
+    std::uint64_t end = 0;
+
+    auto operator<=>(const Stretch&) const = default;
+  };
+  /// What is to be read next from `offset` on, at most so many bytes: what stands before it is
+  /// zeros, as many at least, or nothing. Both are the body's size if no more is to be read. Throws
+  /// SysError.
+  [[nodiscard]] Stretch stretch(std::uint64_t offset, std::uint64_t most) const;
 
   /// Bytes from `offset` on, fewer than there is room for at the end only. Throws SysError; Error
   /// if the file has become shorter.
@@ -42,9 +58,14 @@ class BodyFile final : public repl::Body {
   BodyFile(UniqueFd file, std::uint64_t size, std::optional<std::uint64_t> changes)
       : file_(std::move(file)), size_(size), changes_(changes) {}
 
+  [[nodiscard]] std::uint64_t seek(std::uint64_t offset, int whence) const;
+  /// What there is of data that is at `offset`, or is the next.
+  [[nodiscard]] Stretch data_from(std::uint64_t offset) const;
+
   UniqueFd file_;
   std::uint64_t size_;
   std::optional<std::uint64_t> changes_;
+  mutable Stretch data_;  // as found last: to find its end may take long
 };
 
 /// A body on its way: the file that it will be, without a name.
@@ -53,8 +74,15 @@ class StagedBody {
   /// `file` is new, open for reading and writing, and of the file system where it will stay.
   explicit StagedBody(UniqueFd file) : file_(std::move(file)) {}
 
+  /// It will have so many bytes. Is that too many for a file here, nothing of what is added is
+  /// kept, and the body will say so. Throws SysError.
+  void expect(std::uint64_t size);
+  [[nodiscard]] bool fits() const { return fits_; }
+
   /// Adds bytes; whole blocks of zeros take no room. Throws SysError.
   void write(Bytes bytes);
+  /// Adds zeros.
+  void skip(std::uint64_t length) { size_ += length; }
   /// No more is added: what was left out at its end belongs to it too. Throws SysError.
   void end();
   [[nodiscard]] std::uint64_t size() const { return size_; }
@@ -65,6 +93,7 @@ class StagedBody {
  private:
   UniqueFd file_;
   std::uint64_t size_ = 0;
+  bool fits_ = true;
 };
 
 }  // namespace izo::daemon

@@ -43,12 +43,16 @@ void BodySender::begin(std::vector<std::byte>& out, const BodyFile& body) {
 void BodySender::go_on(std::vector<std::byte>& out, const BodyFile& body) {
   bool good = true;
   try {
-    std::vector<std::byte> piece(std::min<std::uint64_t>(proto::kBodyPiece, body.size() - offset_));
-    body.read(offset_, piece);
+    const auto [begin, end] = body.stretch(offset_, proto::kBodyPiece);
+    std::vector<std::byte> piece(end - begin);
+    body.read(begin, piece);
+    if (begin != offset_) {
+      writer_.add(out, proto::Hole{begin - offset_});
+    }
     if (!piece.empty()) {
       writer_.add_data(out, piece);
     }
-    offset_ += piece.size();
+    offset_ = end;
     if (offset_ < body.size()) {
       return;
     }

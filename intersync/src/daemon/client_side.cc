@@ -396,14 +396,17 @@ void ClientSide::begin_upload(const BodyFile& body) {
 
 void ClientSide::upload(const BodyFile& body) {
   Pushing& it = *pushing_;
+  const auto [begin, end] = body.stretch(it.offset, kUploadPiece);
   // The number that the record has in our log: nobody else's of ours.
   proto::Upload upload{.client = it.push.replica,
                        .number = it.push.records[it.at].recno,
                        .version = it.version,
+                       .size = body.size(),
                        .offset = it.offset,
+                       .hole = begin - it.offset,
                        .piece = {}};
-  upload.piece.resize(std::min<std::uint64_t>(kUploadPiece, body.size() - it.offset));
-  body.read(it.offset, upload.piece);
+  upload.piece.resize(end - begin);
+  body.read(begin, upload.piece);
   it.answer.clear();
   http::Receiver receiver;
   receiver.data = [this](Bytes bytes) {

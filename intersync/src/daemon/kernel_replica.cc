@@ -106,13 +106,16 @@ bool have_same_bytes(const BodyFile& body, int file, std::uint64_t size) {
       UniqueFd(checked(::fcntl(file, F_DUPFD_CLOEXEC, 0), "fcntl", "a file")), size);
   std::vector<std::byte> one(kPiece);
   std::vector<std::byte> two(kPiece);
-  for (std::uint64_t at = 0; at < size; at += kPiece) {
-    const std::size_t part = std::min<std::uint64_t>(kPiece, size - at);
-    body.read(at, std::span(one).first(part));
-    other->read(at, std::span(two).first(part));
+  for (std::uint64_t at = 0; at < size;) {
+    // What stands before it is a hole in both.
+    const auto [begin, end] = std::min(body.stretch(at, kPiece), other->stretch(at, kPiece));
+    const std::size_t part = end - begin;
+    body.read(begin, std::span(one).first(part));
+    other->read(begin, std::span(two).first(part));
     if (std::memcmp(one.data(), two.data(), part) != 0) {
       return false;
     }
+    at = end;
   }
   return true;
 }
@@ -120,10 +123,13 @@ bool have_same_bytes(const BodyFile& body, int file, std::uint64_t size) {
 void copy_bytes(const BodyFile& body, int file) {
   StagedBody out(UniqueFd(checked(::fcntl(file, F_DUPFD_CLOEXEC, 0), "fcntl", "a file")));
   std::vector<std::byte> buffer(kPiece);
-  for (std::uint64_t at = 0; at < body.size(); at += kPiece) {
-    const auto part = std::span(buffer).first(std::min<std::uint64_t>(kPiece, body.size() - at));
-    body.read(at, part);
+  for (std::uint64_t at = 0; at < body.size();) {
+    const auto [begin, end] = body.stretch(at, kPiece);
+    const auto part = std::span(buffer).first(end - begin);
+    body.read(begin, part);
+    out.skip(begin - at);
     out.write(part);
+    at = end;
   }
   out.end();
 }

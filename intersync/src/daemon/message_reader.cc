@@ -80,7 +80,7 @@ bool MessageReader::take(const proto::Frame& frame) {
     return part == Part::kHead && !message_ ? take_head(frame.payload)
                                             : fail("a head is not where it must be");
   }
-  if (body_ && part != Part::kData && part != Part::kBodyEnd) {
+  if (body_ && part != Part::kData && part != Part::kHole && part != Part::kBodyEnd) {
     return fail("a body does not end");
   }
   switch (part) {
@@ -92,6 +92,8 @@ bool MessageReader::take(const proto::Frame& frame) {
       return take_body_head(frame.payload);
     case Part::kData:
       return take_data(frame.payload);
+    case Part::kHole:
+      return take_hole(frame.payload);
     case Part::kBodyEnd:
       return take_body_end(frame.payload);
     case Part::kHead:
@@ -191,7 +193,7 @@ bool MessageReader::take_body_head(Bytes payload) {
   }
   switch (body_head_.state) {
     case BodyHead::State::kHere:
-      body_.emplace(store_.stage());
+      body_.emplace(store_.stage()).expect(body_head_.size);
       return true;
     case BodyHead::State::kNone:
       return put_body(body_head_.index, nullptr);
@@ -216,8 +218,11 @@ bool MessageReader::take_rest() {
   body_ = side_ == Side::kResponse && store_.begun
               ? store_.begun(body_head_.index, body_head_.number)
               : std::nullopt;
-  return body_ && body_->size() <= body_head_.size ? true
-                                                   : fail("the rest of a body that did not begin");
+  if (!body_ || body_->size() > body_head_.size) {
+    return fail("the rest of a body that did not begin");
+  }
+  body_->expect(body_head_.size);
+  return true;
 }
 
 bool MessageReader::take_data(Bytes payload) {
@@ -225,6 +230,19 @@ bool MessageReader::take_data(Bytes payload) {
     return fail("more bytes of a body than it has");
   }
   body_->write(payload);
+  return true;
+}
+
+bool MessageReader::take_hole(Bytes payload) {
+  auto decoded = proto::decode_hole(payload);
+  if (const auto* fault = std::get_if<Corrupt>(&decoded)) {
+    return fail(fault->what);
+  }
+  const std::uint64_t length = std::get<proto::Hole>(decoded).length;
+  if (!body_ || length > body_head_.size - body_->size()) {
+    return fail("more bytes of a body than it has");
+  }
+  body_->skip(length);
   return true;
 }
 

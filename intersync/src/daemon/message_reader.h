@@ -62,6 +62,7 @@ class MessageReader {
   bool take_body_head(Bytes payload);
   bool take_rest();
   bool take_data(Bytes payload);
+  bool take_hole(Bytes payload);
   bool take_body_end(Bytes payload);
   bool put_body(std::uint32_t index, std::shared_ptr<repl::Body> body);
   [[nodiscard]] std::size_t places() const;

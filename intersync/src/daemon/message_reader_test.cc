@@ -18,6 +18,7 @@ namespace {
 
 using proto::BodyEnd;
 using proto::BodyHead;
+using proto::Hole;
 using proto::Kind;
 using proto::Part;
 using repl::Fetched;
@@ -545,6 +546,64 @@ TEST_F(MessageReaderTest, WhatAServerHasToSayIsTaken) {
   EXPECT_EQ(why(Kind::kList, Listed{.is_current = true, .table = table}), "");
   const Frames frames = Frames().add(fetched(1)).begin(0, 5000).data(sample_body(5000)).end(0);
   EXPECT_EQ(read_fetched(frames).why, "");
+}
+
+TEST_F(MessageReaderTest, HolesInBodiesTakeNoRoom) {
+  constexpr std::uint64_t kSize = (std::uint64_t{1} << 40) + 30;
+  Frames frames;
+  frames.add(fetched(2)).begin(0, kSize).data(sample_body(10)).add(Hole{kSize - 25});
+  frames.data(sample_body(10)).add(Hole{2}).add(Hole{3}).end(0).begin(1, 7).add(Hole{7}).end(1);
+  const Outcome got = read_fetched(frames);
+  ASSERT_EQ(got.why, "");
+  const auto& bodies = got.response<Fetched>().bodies;
+  const auto& body = dynamic_cast<const BodyFile&>(**bodies[0]);
+  ASSERT_EQ(body.size(), kSize);
+  EXPECT_EQ(body.stretch(1 << 20, 100).begin, kSize - (kSize - 15) % 4096 - 15);
+  Buffer end(20);
+  body.read(kSize - 20, end);
+  Buffer expected(20);
+  std::ranges::copy(sample_body(10), expected.begin() + 5);
+  EXPECT_EQ(end, expected);
+  EXPECT_EQ(content_of(bodies[1]->get()), Buffer(7));
+}
+
+TEST_F(MessageReaderTest, HolesThatDoNotFitAreRefused) {
+  const std::string why = "more bytes of a body than it has";
+  const auto complaint = [this](const Frames& frames) { return read_fetched(frames).why; };
+  EXPECT_EQ(complaint(Frames().add(fetched(1)).begin(0, 9).add(Hole{10})), why);
+  EXPECT_EQ(complaint(Frames().add(fetched(1)).begin(0, 9).data(sample_body(5)).add(Hole{5})), why);
+  EXPECT_EQ(complaint(Frames().add(fetched(1)).begin(0, 9).add(Hole{5}).data(sample_body(5))), why);
+  EXPECT_EQ(complaint(Frames().add(fetched(1)).begin(0, 9).add(Hole{9}).add(Hole{1})), why);
+  // Both together would begin anew.
+  Frames two;
+  two.add(fetched(1)).begin(0, proto::kLongestBody).add(Hole{proto::kLongestBody});
+  EXPECT_EQ(complaint(two.add(Hole{proto::kLongestBody})), why);
+  for (const std::uint64_t length : {std::uint64_t{0}, proto::kLongestBody + 1}) {
+    EXPECT_EQ(complaint(Frames().add(fetched(1)).begin(0, 9).add(Hole{length})),
+              "not a message of kind hole in a body");
+  }
+  EXPECT_EQ(complaint(Frames().add(fetched(1)).begin(0, 9).raw(Part::kHole, sample_body(7))),
+            "not a message of kind hole in a body");
+  // Where no body is.
+  EXPECT_EQ(complaint(Frames().add(fetched(1)).add(Hole{1})), why);
+  EXPECT_EQ(read_push(Frames().add(push(1)).add(Hole{1})).why, why);
+  EXPECT_EQ(complaint(Frames().add(fetched(1)).begin(0, 0).end(0).add(Hole{1})), why);
+  EXPECT_EQ(complaint(Frames().add(Hole{1})), "a head is not where it must be");
+  EXPECT_EQ(complaint(Frames().add(fetched(1)).begin(0, 9).add(Hole{8}).end(0)),
+            "the end of another body");
+}
+
+TEST_F(MessageReaderTest, ABodyThatNoFileCanHoldIsSaidToBeOne) {
+  const LargestFile limit(std::uint64_t{2} << 30);
+  constexpr std::uint64_t kSize = (std::uint64_t{2} << 30) + 1;
+  Frames frames;
+  frames.add(fetched(2)).begin(0, kSize).data(sample_body(10)).add(Hole{kSize - 10}).end(0);
+  frames.begin(1, kSize - 1).add(Hole{kSize - 1}).end(1);
+  const Outcome got = read_fetched(frames);
+  ASSERT_EQ(got.why, "");
+  const auto& bodies = got.response<Fetched>().bodies;
+  EXPECT_FALSE((*bodies[0])->fits());
+  EXPECT_TRUE((*bodies[1])->fits());
 }
 
 TEST_F(MessageReaderTest, WhatIsCutOffIsNoMessage) {

@@ -150,9 +150,8 @@ void ServerSide::answer_upload(Exchange& exchange) {
   }
   const auto& upload = std::get<proto::Upload>(decoded);
   try {
-    const std::uint64_t here =
-        uploads_.add(upload.client, upload.number, upload.version, upload.offset, upload.piece);
-    exchange.answer({.status = 200, .headers = octets(), .body = encode(proto::Uploaded{here})});
+    const proto::Uploaded uploaded{.here = uploads_.add(upload)};
+    exchange.answer({.status = 200, .headers = octets(), .body = encode(uploaded)});
   } catch (const SysError& error) {
     // A body that finds no room: nothing has happened to the tree.
     fail(exchange, error);

@@ -3,8 +3,11 @@
 #pragma once
 
 #include <fcntl.h>
+#include <sys/resource.h>
 
+#include <csignal>
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -32,6 +35,26 @@ inline std::vector<std::byte> content_of(const repl::Body* body) {
   }
   return out;
 }
+
+/// No file can be larger while this lives.
+class LargestFile {
+ public:
+  explicit LargestFile(std::uint64_t size) : on_signal_(std::signal(SIGXFSZ, SIG_IGN)) {
+    checked(::getrlimit(RLIMIT_FSIZE, &before_), "getrlimit");
+    const rlimit now{.rlim_cur = size, .rlim_max = before_.rlim_max};
+    checked(::setrlimit(RLIMIT_FSIZE, &now), "setrlimit");
+  }
+  ~LargestFile() {
+    ::setrlimit(RLIMIT_FSIZE, &before_);
+    std::signal(SIGXFSZ, on_signal_);
+  }
+  LargestFile(const LargestFile&) = delete;
+  LargestFile& operator=(const LargestFile&) = delete;
+
+ private:
+  void (*on_signal_)(int);
+  rlimit before_{};
+};
 
 /// As the daemon's, which has them in the fileset.
 inline StagedBody stage_in(const TemporaryFolder& folder) {

@@ -32,18 +32,22 @@ void Uploads::make_room(const kml::Uuid& client) {
   }
 }
 
-std::uint64_t Uploads::add(const kml::Uuid& client, std::uint64_t number, std::uint64_t version,
-                           std::uint64_t offset, Bytes piece) {
-  const Key key(client, number);
+std::uint64_t Uploads::add(const proto::Upload& piece) {
+  const Key key(piece.client, piece.number);
   auto found = uploads_.find(key);
-  if (offset == 0) {
+  if (piece.offset == 0) {
     if (found != uploads_.end()) {
       uploads_.erase(found);
     }
-    make_room(client);
-    found = uploads_.emplace(key, Upload{.body = stage_(), .version = version, .whole = {}}).first;
+    make_room(piece.client);
+    found = uploads_.emplace(key, Upload{.body = stage_(), .version = piece.version, .whole = {}})
+                .first;
+    found->second.body.expect(piece.size);
+    if (!found->second.body.fits()) {
+      found->second.body.skip(piece.size);
+    }
   }
-  if (found == uploads_.end() || found->second.version != version) {
+  if (found == uploads_.end() || found->second.version != piece.version) {
     // A piece that was long on its way, of a body that has changed since, must not get into it.
     return 0;
   }
@@ -52,8 +56,9 @@ std::uint64_t Uploads::add(const kml::Uuid& client, std::uint64_t number, std::u
   if (upload.whole) {
     return upload.whole->size();
   }
-  if (upload.body.size() == offset) {
-    upload.body.write(piece);
+  if (upload.body.size() == piece.offset) {
+    upload.body.skip(piece.hole);
+    upload.body.write(piece.piece);
   }
   return upload.body.size();
 }

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "daemon/body_file.h"
 #include "kml/tables.h"
+#include "proto/upload.h"
 
 namespace izo::daemon {
 
@@ -26,11 +27,11 @@ class Uploads {
           std::size_t most_of_all = kMostOfAll)
       : clock_(clock), stage_(std::move(stage)), most_of_all_(most_of_all) {}
 
-  /// Adds a piece; 0 begins the body anew, as what `version` says. Returns how many bytes of it are
-  /// here, which tells the client where to go on: the piece is added only if it begins there, and
-  /// is of the same version; of another one nothing is here. Throws SysError.
-  std::uint64_t add(const kml::Uuid& client, std::uint64_t number, std::uint64_t version,
-                    std::uint64_t offset, Bytes piece);
+  /// Adds a piece; offset 0 begins the body anew, as what the version says. Returns how many bytes
+  /// of it are here, which tells the client where to go on: the piece is added only if it begins
+  /// there, and is of the same version; of another one nothing is here. One that is too large for a
+  /// file here counts as here. Throws SysError.
+  std::uint64_t add(const proto::Upload& piece);
 
   /// The body, whole, if so many bytes of it are here, else null. No more can be added.
   std::shared_ptr<BodyFile> whole(const kml::Uuid& client, std::uint64_t number,

@@ -384,6 +384,12 @@ void MessageWriter::add_data(std::vector<std::byte>& out, Bytes data) {
   frames_.add(out, static_cast<std::uint8_t>(Part::kData), data);
 }
 
+void MessageWriter::add(std::vector<std::byte>& out, const Hole& hole) {
+  FieldWriter fields;
+  fields.number(hole.length);
+  frames_.add(out, static_cast<std::uint8_t>(Part::kHole), fields.bytes());
+}
+
 void MessageWriter::add(std::vector<std::byte>& out, const BodyEnd& end) {
   FieldWriter fields;
   fields.number(end.index);
@@ -458,10 +464,19 @@ std::variant<BodyHead, Corrupt> decode_body_head(Bytes payload) {
   out.size = in.number<std::uint64_t>();
   out.number = in.number<std::uint64_t>();
   if (!in.ended() || state < static_cast<std::uint8_t>(BodyHead::State::kHere) ||
-      state > static_cast<std::uint8_t>(BodyHead::State::kRest)) {
+      state > static_cast<std::uint8_t>(BodyHead::State::kRest) || out.size > kLongestBody) {
     return not_a("body");
   }
   out.state = static_cast<BodyHead::State>(state);
+  return out;
+}
+
+std::variant<Hole, Corrupt> decode_hole(Bytes payload) {
+  FieldReader in(payload);
+  const Hole out{.length = in.number<std::uint64_t>()};
+  if (!in.ended() || out.length == 0 || out.length > kLongestBody) {
+    return not_a("hole in a body");
+  }
   return out;
 }
 

@@ -30,6 +30,7 @@ enum class Part : std::uint8_t {
   kBody = 4,     ///< A body begins: BodyHead.
   kData = 5,     ///< Its next bytes.
   kBodyEnd = 6,  ///< It ends: BodyEnd.
+  kHole = 9,     ///< Its next bytes are zeros: Hole.
 };
 
 /// One of a message's bodies.
@@ -58,6 +59,16 @@ struct BodyEnd {
   bool operator==(const BodyEnd&) const = default;
 };
 
+/// Zeros of a body, which take no room.
+struct Hole {
+  std::uint64_t length = 0;  ///< At least 1.
+
+  bool operator==(const Hole&) const = default;
+};
+
+/// The longest body: no file is longer.
+inline constexpr std::uint64_t kLongestBody = std::uint64_t{INT64_MAX};
+
 /// The longest piece of a body in one frame.
 inline constexpr std::size_t kBodyPiece = std::size_t{256} << 10;
 
@@ -73,6 +84,7 @@ class MessageWriter {
 
   void add(std::vector<std::byte>& out, const BodyHead& head);
   void add_data(std::vector<std::byte>& out, Bytes data);
+  void add(std::vector<std::byte>& out, const Hole& hole);
   void add(std::vector<std::byte>& out, const BodyEnd& end);
 
  private:
@@ -90,6 +102,7 @@ std::variant<repl::Response, Corrupt> decode_response(Kind kind, Bytes payload);
 std::variant<std::vector<kml::Record>, Corrupt> decode_records(Bytes payload);
 std::variant<std::vector<repl::Listed::Entry>, Corrupt> decode_names(Bytes payload);
 std::variant<BodyHead, Corrupt> decode_body_head(Bytes payload);
+std::variant<Hole, Corrupt> decode_hole(Bytes payload);
 std::variant<BodyEnd, Corrupt> decode_body_end(Bytes payload);
 
 }  // namespace izo::proto

@@ -527,7 +527,7 @@ TEST(Body, HeadsAndEndsArriveAsTheyWere) {
   using State = BodyHead::State;
   for (const State state :
        {State::kHere, State::kNone, State::kLater, State::kUploaded, State::kRest}) {
-    const BodyHead sent{.index = 0xffffffff, .state = state, .size = kMost, .number = 5};
+    const BodyHead sent{.index = 0xffffffff, .state = state, .size = kLongestBody, .number = kMost};
     EXPECT_EQ(std::get<BodyHead>(decode_body_head(payload_of(sent, Part::kBody))), sent);
   }
   for (const bool whole : {false, true}) {
@@ -540,7 +540,26 @@ TEST(Body, HeadsAndEndsArriveAsTheyWere) {
   EXPECT_EQ(frames_of(out), (std::vector<Frame>{{static_cast<std::uint8_t>(Part::kData), data}}));
 }
 
+TEST(Body, HolesArriveAsTheyWereAndNothingElseDoes) {
+  for (const std::uint64_t length : {std::uint64_t{1}, kLongestBody}) {
+    EXPECT_EQ(std::get<Hole>(decode_hole(payload_of(Hole{length}, Part::kHole))), Hole{length});
+  }
+  // No body is so long, and none of nothing.
+  for (const std::uint64_t length : {std::uint64_t{0}, kLongestBody + 1, kMost}) {
+    EXPECT_NE(complaint(decode_hole(payload_of(Hole{length}, Part::kHole))), "") << length;
+  }
+  Buffer hole = payload_of(Hole{1}, Part::kHole);
+  for (std::size_t count = 0; count < hole.size(); count++) {
+    EXPECT_NE(complaint(decode_hole(Bytes(hole).first(count))), "") << count;
+  }
+  hole.push_back(std::byte{0});
+  EXPECT_NE(complaint(decode_hole(hole)), "");
+}
+
 TEST(Body, HeadsAndEndsThatDoNotFitAreRefused) {
+  const BodyHead long_one{.index = 1, .state = BodyHead::State::kHere, .size = kLongestBody + 1};
+  EXPECT_NE(complaint(decode_body_head(payload_of(long_one, Part::kBody))), "");
+
   Buffer head = payload_of(BodyHead{.index = 1, .state = BodyHead::State::kHere}, Part::kBody);
   Buffer end = payload_of(BodyEnd{.index = 1, .whole = true}, Part::kBodyEnd);
   for (std::size_t count = 0; count < head.size(); count++) {

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "proto/fields.h"
+#include "proto/messages.h"
 
 namespace izo::proto {
 namespace {
@@ -37,7 +38,9 @@ std::vector<std::byte> encode(const Upload& upload, int zstd_level) {
   fields.uuid(upload.client);
   fields.number(upload.number);
   fields.number(upload.version);
+  fields.number(upload.size);
   fields.number(upload.offset);
+  fields.number(upload.hole);
   fields.bytes_to_the_end(upload.piece);
   std::vector<std::byte> out;
   FrameWriter(zstd_level).add(out, kUploadFrame, fields.bytes());
@@ -62,11 +65,18 @@ std::variant<Upload, Corrupt> decode_upload(Bytes bytes) {
   upload.client = in.uuid();
   upload.number = in.number<std::uint64_t>();
   upload.version = in.number<std::uint64_t>();
+  upload.size = in.number<std::uint64_t>();
   upload.offset = in.number<std::uint64_t>();
+  upload.hole = in.number<std::uint64_t>();
   if (in.is_short()) {
     return Corrupt{"the frame does not say what the piece is of"};
   }
   const Bytes piece = in.bytes_to_the_end();
+  if (upload.size > kLongestBody || upload.offset > upload.size ||
+      upload.hole > upload.size - upload.offset ||
+      piece.size() > upload.size - upload.offset - upload.hole) {
+    return Corrupt{"the piece is not within its body"};
+  }
   upload.piece.assign(piece.begin(), piece.end());
   return upload;
 }

@@ -19,18 +19,21 @@ inline constexpr std::uint8_t kUploadedFrame = 8;
 /// What a piece is of, and where in it.
 struct Upload {
   kml::Uuid client{};
-  std::uint64_t number = 0;   ///< Of the record in the client's log.
-  std::uint64_t version = 0;  ///< A random number for the body as it is.
-  std::uint64_t offset = 0;   ///< Bytes of the body before the piece.
-  std::vector<std::byte> piece;
+  std::uint64_t number = 0;      ///< Of the record in the client's log.
+  std::uint64_t version = 0;     ///< A random number for the body as it is.
+  std::uint64_t size = 0;        ///< Bytes of the body.
+  std::uint64_t offset = 0;      ///< Bytes of the body that are known to be there.
+  std::uint64_t hole = 0;        ///< Zeros behind those.
+  std::vector<std::byte> piece;  ///< What stands behind these.
 
   bool operator==(const Upload&) const = default;
 };
 
 /// Bytes of a piece at most: the rest of a frame's payload is for what it is of.
-inline constexpr std::size_t kMostOfUpload = kMaxPayload - 40;
+inline constexpr std::size_t kMostOfUpload = kMaxPayload - 56;
 
-/// How many bytes of the body are on the server now: where to go on.
+/// How many bytes of the body are on the server now: where to go on. All of one that is too large
+/// for its file system, as no more is needed.
 struct Uploaded {
   std::uint64_t here = 0;
 

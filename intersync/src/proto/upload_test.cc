@@ -15,7 +15,9 @@ Upload sample(std::size_t length, bool compressible = false) {
   Upload upload{.client = {1, 2, 3, 16},
                 .number = 0x1122334455667788,
                 .version = ~std::uint64_t{0},
+                .size = (std::uint64_t{1} << 62) + length,
                 .offset = std::uint64_t{1} << 40,
+                .hole = (std::uint64_t{1} << 62) - (std::uint64_t{1} << 40),
                 .piece = Buffer(length)};
   for (std::size_t i = 0; i < length; i++) {
     upload.piece[i] = static_cast<std::byte>(compressible ? 7 : i * i * 31 + i / 251);
@@ -66,13 +68,35 @@ TEST(Upload, ADamagedOrCutOneIsNone) {
 TEST(Upload, AnotherFrameIsNone) {
   EXPECT_EQ(fault_of(decode_upload(frame_of(5, Buffer(100)))),
             "a frame of type 5 where none may be");
-  EXPECT_EQ(fault_of(decode_upload(frame_of(kUploadFrame, Buffer(39)))),
+  EXPECT_EQ(fault_of(decode_upload(frame_of(kUploadFrame, Buffer(55)))),
             "the frame does not say what the piece is of");
-  Buffer payload(40);
+  Buffer payload(56);
   EXPECT_NE(fault_of(decode_upload(frame_of(kUploadFrame, payload))), "");
   payload[0] = std::byte{1};
   EXPECT_EQ(std::get<Upload>(decode_upload(frame_of(kUploadFrame, payload))),
             Upload{.client = {1}});
+}
+
+TEST(Upload, APieceBeyondItsBodyIsNone) {
+  const Upload good{.client = {1},
+                    .number = 2,
+                    .version = 3,
+                    .size = 100,
+                    .offset = 30,
+                    .hole = 60,
+                    .piece = Buffer(10)};
+  EXPECT_EQ(std::get<Upload>(decode_upload(encode(good, 0))), good);
+  for (const auto& [field, value] :
+       {std::pair(&Upload::size, std::uint64_t{99}), std::pair(&Upload::offset, std::uint64_t{31}),
+        std::pair(&Upload::offset, std::uint64_t{101}), std::pair(&Upload::hole, std::uint64_t{61}),
+        std::pair(&Upload::hole, std::uint64_t{71}), std::pair(&Upload::offset, ~std::uint64_t{0}),
+        std::pair(&Upload::hole, ~std::uint64_t{0}),
+        std::pair(&Upload::hole, ~std::uint64_t{0} - 29),
+        std::pair(&Upload::size, std::uint64_t{1} << 63)}) {
+    Upload bad = good;
+    bad.*field = value;
+    EXPECT_EQ(fault_of(decode_upload(encode(bad, 0))), "the piece is not within its body") << value;
+  }
 }
 
 TEST(Uploaded, ComesAsItWasSentAndNothingElseDoes) {

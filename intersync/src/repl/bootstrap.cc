@@ -381,6 +381,9 @@ Tree::Decision Bootstrap::decide_body(const Record& record) {
   if (!body || object == nullptr) {
     return body ? Passed::kGone : Passed::kSuperseded;
   }
+  if (!body->fits()) {
+    return Passed::kRefused;
+  }
   if (was_written_here(key_of(record.object, IZO_ASPECT_BODY))) {
     // Written before the server's body was here: who wrote has not seen it, and nobody can tell.
     return First{.action =

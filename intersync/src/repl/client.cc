@@ -466,8 +466,8 @@ Tree::Decision Client::decide(const Record& record) {
   Operation out = operation_for(std::move(fits), tree_.index());
   if (record.op == Op::kClose) {
     out.body = bodies_[record.recno];
-    if (!out.body) {
-      return Passed::kSuperseded;
+    if (!out.body || !out.body->fits()) {
+      return out.body ? Passed::kRefused : Passed::kSuperseded;
     }
   }
   return out;

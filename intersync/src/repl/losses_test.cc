@@ -6,6 +6,8 @@
 #include <linux/fs.h>
 
 #include <algorithm>
+#include <memory>
+#include <set>
 
 #include "repl/client.h"
 #include "repl/model_replica.h"
@@ -31,21 +33,38 @@ class LossesTest : public testing::Test {
     settle();
   }
 
-  /// Requests of the client until both are even.
-  void settle() {
+  struct TooLarge final : Body {
+    [[nodiscard]] bool fits() const override { return false; }
+  };
+
+  /// Requests of the client until both are even. With `too_large` no body fits where it comes to.
+  void settle(bool too_large = false) { settle(client_, too_large); }
+  void settle(Client& client, bool too_large) {
     here_.commit();
     there_.commit();
     for (unsigned i = 0; i < 100; i++) {
-      const std::optional<Request> request = client_.next();
-      Response response = server_.answer(request.value());
+      std::optional<Request> request = client.next();
+      if (auto* push = std::get_if<Push>(&request.value()); push != nullptr && too_large) {
+        for (std::shared_ptr<Body>& body : push->bodies) {
+          body = body ? std::make_shared<TooLarge>() : nullptr;
+        }
+      }
+      Response response = server_.answer(*request);
+      if (auto* fetched = std::get_if<Fetched>(&response); fetched != nullptr && too_large) {
+        std::ranges::fill(fetched->bodies, std::make_shared<TooLarge>());
+      }
       const auto* pulled = std::get_if<Pulled>(&response);
       const bool end = pulled != nullptr && pulled->records.empty();
-      client_.on(*request, std::move(response));
-      if (end && !client_.is_behind()) {
+      client.on(*request, std::move(response));
+      if (end && !client.is_behind()) {
         return;
       }
     }
-    FAIL() << client_.waiting();
+    FAIL() << client.waiting();
+  }
+  static void write(ModelReplica& replica, std::uint64_t file, const std::string& text) {
+    replica.begin_write(file, text);
+    replica.end_write(file);
   }
 
   static std::uint64_t file_in(const ModelReplica& replica) {
@@ -95,12 +114,41 @@ TEST_F(LossesTest, WhatTheFileSystemRefusesIsNamedWhereItIs) {
   EXPECT_TRUE(lost_there_.empty());
 }
 
+/// Whoever made it has it still, and nothing waits for it.
+TEST_F(LossesTest, ABodyThatDoesNotFitIsNamedWhereItIs) {
+  write(there_, file_in(there_), "there");
+  settle(true);
+  EXPECT_EQ(lost_here_, std::vector<std::string>{"close d/f 262"});
+  EXPECT_EQ(here_.texts(), std::set<std::string>{""});
+  EXPECT_EQ(there_.texts(), std::set<std::string>{"there"});
+  // One that has seen it, and one in conflict.
+  write(here_, file_in(here_), "here");
+  settle(true);
+  EXPECT_EQ(lost_there_, std::vector<std::string>{"close d/f 262"});
+  write(here_, file_in(here_), "here again");
+  write(there_, file_in(there_), "there again");
+  settle(true);
+  EXPECT_EQ(lost_there_, std::vector<std::string>(2, "close d/f 262"));
+  EXPECT_EQ(there_.texts(), std::set<std::string>{"there again"});
+  write(there_, file_in(there_), "short");
+  settle();
+  EXPECT_EQ(here_.manifest(true), there_.manifest(true));
+}
+
+TEST_F(LossesTest, ACopyOfTheTreeIsWholeWithoutWhatDoesNotFit) {
+  write(there_, file_in(there_), "there");
+  there_.commit();
+  ModelReplica third(3, false);
+  Client client(third);
+  settle(client, true);
+  EXPECT_EQ(third.places().size(), 2U);
+  EXPECT_EQ(third.texts(), std::set<std::string>{""});
+}
+
 /// A body is kept as a copy, and what is the same on both sides, or moot, is nothing lost.
 TEST_F(LossesTest, NothingElseIsNamed) {
   for (ModelReplica* replica : {&there_, &here_}) {
-    const std::uint64_t file = file_in(*replica);
-    replica->begin_write(file, replica == &here_ ? "here" : "there");
-    replica->end_write(file);
+    write(*replica, file_in(*replica), replica == &here_ ? "here" : "there");
     replica->make(kml::Op::kCreate, {.dir = kRootIno, .name = "same name"}, 0600);
   }
   settle();

@@ -55,6 +55,9 @@ class Body {
   Body(const Body&) = delete;
   Body& operator=(const Body&) = delete;
   virtual ~Body() = default;
+
+  /// False: no file can be so large here, and nothing of it is.
+  [[nodiscard]] virtual bool fits() const { return true; }
 };
 
 /// An object for an operation: none (handle.ino 0 and no result), the root, or a handle with a

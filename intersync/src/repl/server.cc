@@ -411,6 +411,9 @@ Tree::Decision Server::decide_close(const Record& record, const std::shared_ptr<
   if (!body) {
     return Passed::kSuperseded;
   }
+  if (!body->fits()) {
+    return Passed::kRefused;
+  }
   const Object* object = tree_.index().find(record.object);
   if (object != nullptr && !written_since(record, key_of(record.object, IZO_ASPECT_BODY))) {
     Operation out = operation_for(record, tree_.index());

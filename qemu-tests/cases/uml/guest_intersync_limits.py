@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Replicas at their limits: a full disk on either side, many files."""
+"""Replicas at their limits: a full disk on either side, files with long holes, many files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from guest.disks import fill, make_ext4
 from guest.expect import equal, intermezzo_only, wait_until
-from guest.intersync import Intersync, converge, lines_with, running
+from guest.intersync import Intersync, conflicts, converge, lines_with, running
 from guest.subject import FILESET, mounted
 from guest.syscalls import syncfs
 
@@ -22,6 +22,9 @@ DISKS = ("64M", "64M", "192M", "192M", "64M")
 OPTIONS = f"{FILESET},mtp=/srv"
 FULL = "No space left on device"
 BODY = 3_000_000
+# ext4 has files of 16 TiB with blocks of 4 KiB, and of 4 TiB with blocks of 1 KiB.
+HUGE = 15 << 40
+WITHIN = (0, HUGE // 2, HUGE - 100)
 
 
 def works(root: str) -> None:
@@ -83,6 +86,93 @@ def test_full_disk_of_the_client(disk: str, second_disk: str) -> None:
 def test_full_disk_of_the_server(disk: str, second_disk: str) -> None:
     """It says so in one line, its root works, and it goes on when there is room."""
     full_disk(disk, second_disk, is_servers=True)
+
+
+def write_within(path: str, word: bytes) -> None:
+    """100 bytes at the beginning, the middle and the end of a file of 15 TiB."""
+    with open(path, "r+b" if os.path.exists(path) else "wb") as stream:
+        for offset in WITHIN:
+            stream.seek(offset)
+            stream.write(word.ljust(100, b"."))
+
+
+def read_within(path: str) -> tuple[int, list[bytes], bool]:
+    """Size of such a file, what is in it, and whether it is little; nothing if there is none."""
+    if not os.path.exists(path):
+        return 0, [], False
+    with open(path, "rb") as stream:
+        found = os.fstat(stream.fileno())
+        return found.st_size, [os.pread(stream.fileno(), 100, offset).rstrip(b".") for offset in WITHIN], \
+            found.st_blocks < 64
+
+
+@intermezzo_only
+def test_files_with_long_holes(disk: str, second_disk: str) -> None:
+    """A file of 15 TiB with 300 bytes in it comes as fast as those, whichever side made it, and if it is kept
+    as a copy, and what comes behind it; its holes are holes on the other side."""
+    for one in (disk, second_disk):
+        make_ext4(one, "-b", "4096")
+    with mounted(disk, OPTIONS) as root, mounted(second_disk, OPTIONS) as other, running(root, other) as both:
+        both.converge()
+        for source, target, name in ((root, other, "of-server"), (other, root, "of-client")):
+            write_within(f"{source}/{name}", name.encode())
+            Path(source, f"behind-{name}").touch()
+            # Nothing but a hole.
+            with open(f"{source}/empty-{name}", "wb") as stream:
+                stream.truncate(HUGE)
+            wait_until(lambda: os.path.exists(f"{target}/behind-{name}"), "what comes behind it", 30)
+            equal(read_within(f"{target}/{name}"), (HUGE, [name.encode()] * 3, True), name)
+            wait_until(lambda: read_within(f"{target}/empty-{name}") == (HUGE, [bytes(100)] * 3, True),
+                       "the one without bytes", 30)
+        both.client.stop()
+        write_within(f"{root}/of-client", b"server")
+        write_within(f"{other}/of-client", b"client")
+        Path(other, "behind").touch()
+        both.client.start()
+        wait_until(lambda: os.path.exists(f"{root}/behind"), "what comes behind a copy", 30)
+        copy, = conflicts(root)
+        for where in (root, other):
+            for name, word in ((copy, b"client"), ("of-client", b"server")):
+                wait_until(lambda: read_within(f"{where}/{name}") == (HUGE, [word] * 3, True),
+                           f"{where}/{name}", 30)
+
+
+def too_large(disk: str, second_disk: str, is_servers: bool) -> None:
+    """Files that fit the one disk only, the server's or the client's."""
+    make_ext4(disk, "-b", "4096" if is_servers else "1024", "-N", "2000")
+    make_ext4(second_disk, "-b", "1024" if is_servers else "4096", "-N", "2000")
+    with mounted(disk, OPTIONS) as root, mounted(second_disk, OPTIONS) as other:
+        write_within(f"{root if is_servers else other}/before", b"before")
+        with running(root, other) as both:
+            source, target = both.sides(is_servers)
+            has, gets = source.words[-1], target.words[-1]
+            Path(has, "first").touch()
+            wait_until(lambda: os.path.exists(f"{gets}/first"), "what comes behind one from before", 30)
+            write_within(f"{has}/huge", b"huge")
+            Path(has, "behind").touch()
+            wait_until(lambda: os.path.exists(f"{gets}/behind"), "what comes behind one", 30)
+            target.await_word("close of huge by ")
+            said = lines_with(target, "close of huge by ")
+            equal([line.split(", is not made here: ")[-1] for line in said],
+                  ["the file system does not take it"], f"what it says: {said}")
+            equal(len(lines_with(target, f"a file of {HUGE} bytes comes: ")), 2, target.said()[-1500:])
+            equal([os.stat(f"{gets}/{name}").st_size for name in ("before", "huge")], [0, 0], "sizes")
+            equal([read_within(f"{has}/{name}")[0] for name in ("before", "huge")], [HUGE] * 2, "sizes there")
+            for name in ("before", "huge"):
+                os.truncate(f"{has}/{name}", 100)
+            both.converge()
+
+
+@intermezzo_only
+def test_files_that_are_too_large_for_the_client(disk: str, second_disk: str) -> None:
+    """They are passed, and that is said once; nothing waits, and they come when they have become shorter."""
+    too_large(disk, second_disk, is_servers=True)
+
+
+@intermezzo_only
+def test_files_that_are_too_large_for_the_server(disk: str, second_disk: str) -> None:
+    """They are passed, and that is said once; nothing waits, and they come when they have become shorter."""
+    too_large(disk, second_disk, is_servers=False)
 
 
 @intermezzo_only
