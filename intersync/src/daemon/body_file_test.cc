@@ -18,6 +18,10 @@ using Stretch = BodyFile::Stretch;
 constexpr std::uint64_t kMiB = std::uint64_t{1} << 20;
 constexpr std::uint64_t kTiB = std::uint64_t{1} << 40;
 
+void all_can_be_read(std::size_t index, const SysError& error) {
+  ADD_FAILURE() << index << ": " << error.what();
+}
+
 class BodyFileTest : public testing::Test {
  protected:
   /// With so many bytes of data at these offsets.
@@ -84,7 +88,7 @@ TEST_F(BodyFileTest, HolesGoOverTheWireAsTheirLengths) {
   proto::MessageWriter(0).add(bytes, repl::Response(repl::Fetched{.bodies = {{}, {}, {}}}));
   // Of the last one a part is there, up to the middle of a hole.
   BodySender sender({{.body = sent}, {.body = hole}, {.body = sent, .number = 7, .offset = kTiB}},
-                    0);
+                    0, all_can_be_read);
   while (const auto more = sender.next()) {
     bytes.insert(bytes.end(), more->begin(), more->end());
   }

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 
-#include "base/error.h"
 #include "base/log.h"
 
 namespace izo::daemon {
@@ -57,6 +56,9 @@ void BodySender::go_on(std::vector<std::byte>& out, const BodyFile& body) {
       return;
     }
     good = body.is_whole();
+  } catch (const SysError& error) {
+    on_unread_(at_, error);
+    good = false;
   } catch (const Error& error) {
     log::notice("a body that is being sent: ", error.what());
     good = false;

@@ -3,10 +3,12 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
 
+#include "base/error.h"
 #include "daemon/body_file.h"
 #include "proto/messages.h"
 
@@ -21,8 +23,11 @@ class BodySender {
     std::uint64_t offset = 0;  ///< How much of it is there already.
   };
   using Bodies = std::vector<Sending>;
+  /// Gets the index of a body that cannot be read, and why.
+  using OnUnread = std::function<void(std::size_t, const SysError&)>;
 
-  BodySender(Bodies bodies, int zstd_level) : bodies_(std::move(bodies)), writer_(zstd_level) {}
+  BodySender(Bodies bodies, int zstd_level, OnUnread on_unread)
+      : bodies_(std::move(bodies)), writer_(zstd_level), on_unread_(std::move(on_unread)) {}
 
   /// The next frames: about a piece of a body's worth; nullopt if all have been given out. A body
   /// that changed meanwhile, or cannot be read, ends as one that is not whole.
@@ -37,6 +42,7 @@ class BodySender {
 
   Bodies bodies_;
   proto::MessageWriter writer_;
+  OnUnread on_unread_;
   std::size_t at_ = 0;        // the body that is next or under way
   bool begun_ = false;        // it is under way
   std::uint64_t offset_ = 0;  // of its next byte

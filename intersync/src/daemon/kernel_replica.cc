@@ -194,6 +194,27 @@ Opened open_file(int directory, const std::string& name) {
   return {.file = UniqueFd(checked(fd, "open", name))};
 }
 
+repl::Replica::Reading read_body_of(int directory, const std::string& name, const Handle& handle) {
+  auto [file, not_now] = open_file(directory, name);
+  if (not_now) {
+    return {.body = nullptr, .not_now = true};
+  }
+  const std::optional<Object> object = file ? look_at(file->get()) : std::nullopt;
+  if (!object || !is(*object, handle) || !S_ISREG(object->mode)) {
+    return {};
+  }
+  if (object->changing) {
+    return {.body = nullptr, .changing = true};
+  }
+  struct stat st{};
+  checked(::fstat(file->get(), &st), "stat", name);
+  if (object->listed) {
+    checked(::fdatasync(file->get()), "fdatasync", name);
+  }
+  return {.body = BodyFile::live(*std::move(file), static_cast<std::uint64_t>(st.st_size),
+                                 object->body_changes)};
+}
+
 }  // namespace
 
 KernelReplica::KernelReplica(const kernel::Fileset& fileset, Role role)
@@ -403,24 +424,13 @@ repl::Replica::Reading KernelReplica::read_body(const Name& name, const Handle& 
   if (!directory) {
     return {};
   }
-  auto [file, not_now] = open_file(directory.get(), name.name);
-  if (not_now) {
+  try {
+    return read_body_of(directory.get(), name.name, handle);
+  } catch (const SysError& error) {
+    // One that fails does not keep others from being read.
+    log::warning(error.what());
     return {.body = nullptr, .not_now = true};
   }
-  const std::optional<Object> object = file ? look_at(file->get()) : std::nullopt;
-  if (!object || !is(*object, handle) || !S_ISREG(object->mode)) {
-    return {};
-  }
-  if (object->changing) {
-    return {.body = nullptr, .changing = true};
-  }
-  struct stat st{};
-  checked(::fstat(file->get(), &st), "stat", name.name);
-  if (object->listed) {
-    checked(::fdatasync(file->get()), "fdatasync", name.name);
-  }
-  return {.body = BodyFile::live(*std::move(file), static_cast<std::uint64_t>(st.st_size),
-                                 object->body_changes)};
 }
 
 repl::Replica::Kept KernelReplica::keep_copy(const Name& name, const repl::Body& body,

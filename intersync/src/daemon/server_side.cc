@@ -10,6 +10,7 @@
 #include "daemon/loss_lines.h"
 #include "daemon/request_path.h"
 #include "daemon/wire_limits.h"
+#include "kml/quoted.h"
 
 namespace izo::daemon {
 
@@ -43,9 +44,11 @@ void refuse(Exchange& exchange, std::string_view asked, const std::string& why) 
 class Outflow : public std::enable_shared_from_this<Outflow> {
  public:
   /// `cut` gets the number of the body under way when the client goes away.
-  Outflow(http::StreamWriter writer, BodySender::Bodies bodies,
+  Outflow(http::StreamWriter writer, BodySender::Bodies bodies, BodySender::OnUnread on_unread,
           std::function<void(std::uint64_t)> cut)
-      : writer_(std::move(writer)), sender_(std::move(bodies), kZstdLevel), cut_(std::move(cut)) {}
+      : writer_(std::move(writer)),
+        sender_(std::move(bodies), kZstdLevel, std::move(on_unread)),
+        cut_(std::move(cut)) {}
 
   /// What waits for room waits no more when the client goes away.
   void start() {
@@ -325,9 +328,24 @@ void ServerSide::send_bodies(Exchange& exchange, const repl::Fetch& fetch, repl:
   }
   http::StreamWriter stream = exchange.stream(200, octets());
   stream.write(std::move(out));
-  std::make_shared<Outflow>(std::move(stream), std::move(bodies), [this](std::uint64_t number) {
-    sendings_.keep(number);
-  })->start();
+  std::make_shared<Outflow>(
+      std::move(stream), std::move(bodies),
+      [this, fetch](std::size_t index, const SysError& error) {
+        cannot_read(fetch.items.at(index).fid, error);
+      },
+      [this](std::uint64_t number) { sendings_.keep(number); })
+      ->start();
+}
+
+void ServerSide::cannot_read(const kml::Fid& fid, const SysError& error) {
+  if (!unread_.insert(fid).second) {
+    return;
+  }
+  const repl::Object* object = engine_ ? engine_->index().find(fid) : nullptr;
+  log::warning(
+      "clients do not get the body of ", kml::to_string(fid), ", ",
+      object != nullptr ? kml::quoted(object->names.front().name) : "which has no name now", ": ",
+      error.what());
 }
 
 }  // namespace izo::daemon

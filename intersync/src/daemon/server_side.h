@@ -9,9 +9,11 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "base/clock.h"
+#include "base/error.h"
 #include "base/main_loop.h"
 #include "daemon/kernel_replica.h"
 #include "daemon/message_reader.h"
@@ -69,6 +71,8 @@ class ServerSide {
   void forget_old();
   void send(http::Exchange& exchange, const repl::Response& response);
   void send_bodies(http::Exchange& exchange, const repl::Fetch& fetch, repl::Fetched fetched);
+  /// The file of one of them fails. Said once.
+  void cannot_read(const kml::Fid& fid, const SysError& error);
 
   MainLoop& loop_;
   KernelReplica& replica_;
@@ -79,6 +83,7 @@ class ServerSide {
   std::string failed_;  // the last failure that was said, until a Push succeeds
   std::string pushes_;  // who sent the last Push
   std::map<kml::Uuid, std::string> stopped_;  // by client: why its records wait
+  std::set<kml::Fid> unread_;                 // bodies that could not be read, as was said
   std::unique_ptr<repl::Server> engine_;      // null: its next use reads the tree anew
   MainLoop::Handle again_;
   std::list<Waiting> waiting_;

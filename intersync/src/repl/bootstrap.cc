@@ -20,6 +20,8 @@ namespace {
 constexpr std::size_t kMost = 256;
 /// How often in a row nothing of what is missing is found; then it is left for another time.
 constexpr unsigned kRounds = 4;
+/// How often in a row no body comes; then those that are missing are left for another time.
+constexpr unsigned kRefusals = 3;
 
 /// A number for the name of a copy that no other name of the object is made with.
 constexpr std::uint64_t kCopyOfServers = std::uint64_t{1} << 62;
@@ -96,10 +98,25 @@ void Bootstrap::begin_round() {
   if (makes_) {
     items_ = std::exchange(again_, {});
     next_item_ = end_ = 0;
-  } else if (!is_whole()) {
+  } else if (!again_.empty() || !misses_.empty()) {
     // What is missing could not be made in what is sealed; it is described again with that.
     seals_.clear();
+  } else if (!unread_.empty()) {
+    unseal_around_unread();
   }
+}
+
+/// Only files are missing. If they are all that has to be described again, the others are not.
+void Bootstrap::unseal_around_unread() {
+  const auto lacks = [this](const Fid& dir) {
+    return std::any_of(unread_.begin(), unread_.end(),
+                       [&](const Item& one) { return one.entry.name.dir == dir; });
+  };
+  const bool any =
+      std::erase_if(seals_, [&](const Seal& one) { return lacks(one.record.object); }) != 0;
+  const bool is_any_here = std::any_of(is_unread_.begin(), is_unread_.end(),
+                                       [this](const Fid& fid) { return is_here(fid); });
+  next_looks_ = any || is_any_here ? Looks::kAtAll : Looks::kAtMissing;
 }
 
 std::optional<Request> Bootstrap::next(std::uint64_t applied) {
@@ -131,8 +148,9 @@ std::optional<Request> Bootstrap::next(std::uint64_t applied) {
 }
 
 std::string Bootstrap::lacks() const {
-  return again_.empty() ? "the directory of " + misses_ + " is not here"
-                        : again_.front().entry.name.name + " is not found on the server";
+  return !again_.empty()    ? again_.front().entry.name.name + " is not found on the server"
+         : !misses_.empty() ? "the directory of " + misses_ + " is not here"
+                            : unread_.front().entry.name.name + " cannot be read on the server";
 }
 
 std::uint64_t Bootstrap::limit() const {
@@ -161,7 +179,9 @@ void Bootstrap::on_described(const Received& at, const std::vector<Fid>& gone,
   const std::size_t most = std::min(next_item_ + kMost, items_.size());
   for (; end_ < most; end_++) {
     const auto& [entry, first] = items_[end_];
-    if (!first) {
+    if (is_unread_.contains(entry.fid)) {
+      unread_.push_back(items_[end_]);
+    } else if (!first) {
       add_link(entry);
     } else if (const auto found = of.find(entry.fid); found != of.end()) {
       add_object(entry, found->second, at.recno);
@@ -237,17 +257,42 @@ std::optional<Fetch> Bootstrap::fetch() const {
   return out.items.empty() ? std::nullopt : std::optional(std::move(out));
 }
 
-void Bootstrap::on_fetched(const Fetch& fetch, const Fetched& fetched) {
+bool Bootstrap::on_fetched(const Fetch& fetch, const Fetched& fetched) {
   std::unordered_map<Fid, Fid> ours;
   for (std::size_t i = next_item_; i < end_; i++) {
     ours.emplace(items_[i].entry.theirs, items_[i].entry.fid);
   }
+  bool any = false;
   for (std::size_t i = 0; i < fetch.items.size(); i++) {
     const auto found = ours.find(fetch.items[i].fid);
     if (found != ours.end() && fetched.bodies[i]) {
       bodies_[found->second] = *fetched.bodies[i];
+      any = true;
     }
   }
+  refusals_ = any ? 0 : refusals_ + 1;
+  // One that took that long may have taken it for all that follow.
+  if (refusals_ < (is_unread_.empty() ? kRefusals : 1)) {
+    return true;
+  }
+  leave_out(fetch);
+  return false;
+}
+
+/// A body that cannot be read, perhaps for good, does not keep out what comes behind its file,
+/// which is made when it comes.
+void Bootstrap::leave_out(const Fetch& fetch) {
+  refusals_ = 0;
+  for (std::size_t i = next_item_; i < end_; i++) {
+    const Item& item = items_[i];
+    if (std::any_of(fetch.items.begin(), fetch.items.end(),
+                    [&](const Fetch::Item& one) { return one.fid == item.entry.theirs; })) {
+      is_unread_.insert(item.entry.fid);
+      unread_.push_back(item);
+    }
+  }
+  std::erase_if(records_, [this](const Record& one) { return is_unread_.contains(one.object); });
+  std::erase_if(seals_, [this](const Seal& one) { return is_unread_.contains(one.record.object); });
 }
 
 Tree::Progress Bootstrap::apply_to_tree(std::span<const Record> records) {

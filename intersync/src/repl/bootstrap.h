@@ -56,7 +56,8 @@ class Bootstrap {
   /// The answers, with our indices. `at`: where the server's log ended when it had described them.
   /// Throw Error for one that breaks the protocol.
   void on_described(const Received& at, const std::vector<Fid>& gone, std::vector<Record> records);
-  void on_fetched(const Fetch& fetch, const Fetched& fetched);
+  /// False: those that did not come are left for another time.
+  bool on_fetched(const Fetch& fetch, const Fetched& fetched);
   /// A record of the server's log was applied or passed.
   void came(const Record& record);
 
@@ -65,7 +66,11 @@ class Bootstrap {
     return !makes_ && late_.empty() && seals_.empty() && applied_ >= described_;
   }
   /// Is nothing left that could not be had? Once it is done.
-  [[nodiscard]] bool is_whole() const { return again_.empty() && misses_.empty(); }
+  [[nodiscard]] bool is_whole() const {
+    return again_.empty() && misses_.empty() && unread_.empty();
+  }
+  /// How another one has to look for that, once this is done.
+  [[nodiscard]] Looks next_looks() const { return next_looks_; }
   /// What is left, an example, for people.
   [[nodiscard]] std::string lacks() const;
   /// Are names still to be made?
@@ -105,6 +110,8 @@ class Bootstrap {
   [[nodiscard]] Describe describe() const;
   [[nodiscard]] std::optional<Fetch> fetch() const;
   void begin_round();
+  void leave_out(const Fetch& fetch);
+  void unseal_around_unread();
   void add_link(const Entry& entry);
   void add_object(const Entry& entry, std::vector<Record>& records, std::uint64_t due);
   [[nodiscard]] bool needs_body(const Fid& fid);
@@ -127,6 +134,11 @@ class Bootstrap {
   std::string misses_;       // a name whose directory is not here
   std::vector<Item> items_;  // of this round, directories before what is in them
   std::vector<Item> again_;  // not found just then: for another round
+  /// Those whose body could not be had; by their first name, others of the same file behind it.
+  std::vector<Item> unread_;
+  std::unordered_set<Fid> is_unread_;
+  unsigned refusals_ = 0;  // answers in a row with none of the bodies that were asked for
+  Looks next_looks_ = Looks::kAtAll;
   std::size_t names_ = 0;
   std::size_t next_item_ = 0;  // items before are made,
   std::size_t end_ = 0;        // and those before this are described

@@ -699,6 +699,65 @@ TEST_F(BootstrapTest, NamesThatNoDirectoryLeadsToAreLeftOut) {
   EXPECT_EQ(here.manifest(true), there.manifest(true));
 }
 
+/// A body that the server cannot read, as its disk is bad there, keeps nothing else away, whatever
+/// its place; its file is named, and comes with all its names once it can be read. Only it is asked
+/// for again meanwhile, unless its directory is to be sealed.
+TEST_F(BootstrapTest, ABodyThatCannotBeReadKeepsNothingElseAway) {
+  for (const bool sealed : {false, true}) {
+    const std::uint64_t dir = make(Op::kMkdir, kRootIno, sealed ? "e" : "c");
+    const std::uint64_t bad = make(Op::kCreate, dir, "bad");
+    write(bad, "bad");
+    there.link(bad, {.dir = make(Op::kMkdir, dir, "deeper"), .name = "link"});
+    for (unsigned i = 0; i < 300; i++) {
+      write(make(Op::kCreate, dir, "file " + std::to_string(i)), "body");
+    }
+    there.chattr(make(Op::kCreate, dir, "other"), FS_IMMUTABLE_FL);
+    if (sealed) {
+      there.chattr(dir, FS_IMMUTABLE_FL);
+    }
+    there.commit();
+    const Fid fid = there.disk().inodes.at(bad).fid;
+    there.is_leased = [&](const Fid& one) { return one == fid; };
+    server = std::make_unique<Server>(there);
+    ModelReplica replica(static_cast<std::uint8_t>(sealed ? 4 : 5), false);
+    Client client(replica);
+    std::size_t described = 0;
+    const auto pass_seconds = [&](unsigned seconds) {
+      for (unsigned second = 0; second < seconds; second++) {
+        client.try_again();
+        for (unsigned turn = 0; turn < 10; turn++) {
+          if (const std::optional<Request> request = client.next()) {
+            const auto* describe = std::get_if<Describe>(&*request);
+            described += describe != nullptr ? describe->fids.size() : 0;
+            client.on(*request, server->answer(*request));
+          }
+        }
+      }
+    };
+    pass_seconds(20);
+    EXPECT_EQ(replica.inodes().size(), there.inodes().size() - 1) << sealed;
+    EXPECT_EQ(replica.places().size(), there.places().size() - 2) << sealed;
+    EXPECT_EQ(client.waiting(),
+              "not all of the server's tree could be copied yet: bad cannot be read on the server");
+    // The log goes on.
+    make(Op::kCreate, kRootIno, sealed ? "later than e" : "later than c");
+    there.commit();
+    described = 0;
+    pass_seconds(200);
+    EXPECT_NE(replica.ino_at({.dir = kRootIno, .name = sealed ? "later than e" : "later than c"}),
+              0U);
+    EXPECT_GE(described, 1U) << sealed;
+    if (!sealed) {
+      EXPECT_LE(described, 10U);
+    }
+    there.is_leased = [](const Fid&) { return false; };
+    pass_seconds(200);
+    EXPECT_EQ(replica.manifest(true), there.manifest(true));
+    EXPECT_EQ(client.waiting(), "");
+    EXPECT_FALSE(client.is_behind());
+  }
+}
+
 TEST_F(BootstrapTest, NamesOfAnotherLifeAreRefused) {
   Client client(here);
   const auto list = until<List>(client);

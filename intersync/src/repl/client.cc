@@ -237,6 +237,7 @@ void Client::end_copy() {
   copy_lacks_ = copy_waits_
                     ? "not all of the server's tree could be copied yet: " + bootstrap_->lacks()
                     : std::string();
+  copy_looks_ = bootstrap_->next_looks();
   bootstrap_.reset();
   whole_behind_.reset();
   hold_ = UINT64_MAX;
@@ -541,7 +542,7 @@ void Client::on(const Request& request, Response response) {
   } else if (const auto* listed = std::get_if<Listed>(&response)) {
     learn_table(listed->table);
     if (copy_asks_) {
-      begin_copy(*listed, Bootstrap::Looks::kAtAll);
+      begin_copy(*listed, copy_looks_);
     } else {
       compare(std::get<List>(request), *listed);
     }
@@ -707,8 +708,9 @@ void Client::on_fetched(const Fetch& fetch, const Fetched& fetched) {
     fetch_patience_.reset();
   }
   if (copy_asks_) {
-    if (bootstrap_) {
-      bootstrap_->on_fetched(fetch, fetched);
+    if (bootstrap_ && !bootstrap_->on_fetched(fetch, fetched)) {
+      is_not_given_ = fetch_waits_ = false;
+      fetch_patience_.reset();
     }
     return;
   }
