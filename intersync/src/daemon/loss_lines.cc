@@ -9,8 +9,11 @@ namespace {
 
 constexpr std::size_t kMostLines = 8;
 
-std::string_view reason(repl::Passed why) {
-  switch (why) {
+std::string_view reason(const repl::Loss& loss) {
+  if (loss.in_part) {
+    return "the file system does not take them";
+  }
+  switch (loss.why) {
     case repl::Passed::kConflict:
       return "it conflicts with another one that stays";
     case repl::Passed::kNotHere:
@@ -30,10 +33,11 @@ std::vector<std::string> lines_of(const std::vector<repl::Loss>& losses, std::st
                     std::string(whose) + " are not made here");
       break;
     }
+    const std::string what =
+        loss.in_part ? ", is made here, but not all of its attributes: " : ", is not made here: ";
     out.push_back(std::string(kml::name_of(loss.record.op)) + " of " + kml::quoted(loss.path) +
                   " by " + std::string(whose) + ", its record " +
-                  std::to_string(loss.record.recno) +
-                  ", is not made here: " + std::string(reason(loss.why)));
+                  std::to_string(loss.record.recno) + what + std::string(reason(loss)));
   }
   return out;
 }

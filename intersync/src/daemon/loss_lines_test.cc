@@ -29,6 +29,15 @@ TEST(LossLines, SayWhatWhoseAndWhy) {
                    "does not take it"}));
 }
 
+TEST(LossLines, SayWhatIsMadeInPart) {
+  repl::Loss part = loss(kml::Op::kMkdir, "d", repl::Passed::kRefused);
+  part.in_part = true;
+  EXPECT_EQ(lines_of({part}, "the server"),
+            std::vector<std::string>{"mkdir of d by the server, its record 7, is made here, but "
+                                     "not all of its attributes: the file system does not take "
+                                     "them"});
+}
+
 TEST(LossLines, AreNotTooMany) {
   const std::vector<repl::Loss> losses(256, loss(kml::Op::kSetattr, "f", repl::Passed::kConflict));
   const std::vector<std::string> lines = lines_of(losses, "the server");

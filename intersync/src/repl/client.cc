@@ -336,7 +336,7 @@ void Client::apply_queue() {
                       losses_.decided(record, decision);
                       return decision;
                     });
-    on_stored(std::span(ready).first(progress.stored));
+    on_stored(std::span(ready).first(progress.stored), progress.inexact);
     if (!progress.blocked.empty()) {
       waiting_ = progress.blocked;
       return;
@@ -344,7 +344,7 @@ void Client::apply_queue() {
   }
 }
 
-void Client::on_stored(std::span<const Record> records) {
+void Client::on_stored(std::span<const Record> records, const std::set<std::uint64_t>& inexact) {
   std::uint64_t echoed = 0;
   for (const Record& record : records) {
     times_.came(record, tree_.index());
@@ -362,7 +362,7 @@ void Client::on_stored(std::span<const Record> records) {
   }
   forget_echoed(echoed);
   if (on_losses_) {
-    on_losses_(losses_.of(records, tree_.index()));
+    on_losses_(losses_.of(records, inexact, tree_.index()));
   }
 }
 
@@ -669,7 +669,8 @@ void Client::settle() {
   }
   their_digest_ = *std::exchange(digest_, std::nullopt);
   const std::uint64_t ours = tree_.index().digest();
-  differs_ = their_digest_ != ours && hopeless_ != std::pair(their_digest_, ours);
+  is_hopeless_ = their_digest_ != ours && hopeless_ == std::pair(their_digest_, ours);
+  differs_ = their_digest_ != ours && !is_hopeless_;
 }
 
 bool Client::settle_times() {

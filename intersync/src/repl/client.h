@@ -55,6 +55,7 @@ class Client {
            : is_unread_                                   ? kUnread
            : uneven_                                      ? uneven_why_
            : !times_wait_.empty()                         ? times_wait_
+           : stopped_.empty() && is_hopeless_             ? kHopeless
                                                           : stopped_;
   }
   /// Are there records of ours that the server has not accepted, or of the server's that are not
@@ -85,6 +86,8 @@ class Client {
   }
   static inline const std::string kOursFirst = "changes of this replica go to the server first";
   static inline const std::string kUnread = "a file cannot be read here yet";
+  static inline const std::string kHopeless =
+      "not all names are as on the server, and cannot be made so here";
 
   /// How many calls of try_again() something waits: twice as many each time.
   class Patience {
@@ -111,7 +114,7 @@ class Client {
   [[nodiscard]] bool has_others_objects() const;
   void apply_queue();
   /// The outcomes of these, the first of the queue, are stored.
-  void on_stored(std::span<const Record> records);
+  void on_stored(std::span<const Record> records, const std::set<std::uint64_t>& inexact);
   void settle();
   /// Is all of the server's applied here, all of ours there, and the index the tree?
   bool is_even();
@@ -163,6 +166,7 @@ class Client {
   Patience uneven_patience_;
   /// Digests, the server's and ours, that asking for the names did not bring together.
   std::optional<std::pair<std::uint64_t, std::uint64_t>> hopeless_;
+  bool is_hopeless_ = false;  // they were these when they were compared last
   /// Those for which what was not here was copied.
   std::optional<std::pair<std::uint64_t, std::uint64_t>> copied_for_;
   std::optional<std::uint64_t> digest_;  // of the server's names at next_, not compared yet

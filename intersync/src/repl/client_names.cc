@@ -54,6 +54,7 @@ void Client::compare(const List& list, const Listed& listed) {
   }
   if (tree_.index().digest() == before && !uneven_) {
     hopeless_.emplace(their_digest_, before);
+    is_hopeless_ = true;
   }
 }
 

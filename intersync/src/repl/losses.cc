@@ -47,10 +47,17 @@ void Losses::decided(const Record& record, const Tree::Decision& decision) {
   }
 }
 
-std::vector<Loss> Losses::of(std::span<const Record> stored, const Index& index) const {
+std::vector<Loss> Losses::of(std::span<const Record> stored, const std::set<std::uint64_t>& inexact,
+                             const Index& index) const {
   std::vector<Loss> out;
   for (const Record& record : stored) {
     const auto found = last_.find(record.recno);
+    if (found == last_.end() && inexact.contains(record.recno)) {
+      out.push_back({.record = record,
+                     .path = path_of(record, index),
+                     .why = Passed::kRefused,
+                     .in_part = true});
+    }
     if (found == last_.end() ||
         (found->second == Passed::kConflict && record.op == kml::Op::kClose)) {
       continue;

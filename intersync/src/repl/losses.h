@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <map>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -15,8 +16,9 @@ namespace izo::repl {
 /// A change of a peer's that is not made here.
 struct Loss {
   Record record;
-  std::string path;  ///< What it is about, below the root, as it is named here if it is here.
-  Passed why;        ///< kConflict, kNotHere or kRefused.
+  std::string path;      ///< What it is about, below the root, as it is named here if it is here.
+  Passed why;            ///< kConflict, kNotHere or kRefused.
+  bool in_part = false;  ///< It is made, but for what the file system does not take of it.
 };
 
 using OnLosses = std::function<void(const std::vector<Loss>&)>;
@@ -27,9 +29,11 @@ class Losses {
   void begin() { last_.clear(); }
   /// What was decided last of a record counts, and of several reasons to pass it the first.
   void decided(const Record& record, const Tree::Decision& decision);
-  /// Those of records whose outcome is stored now. A body that lost is none: it is kept as a copy,
-  /// which is listed.
-  [[nodiscard]] std::vector<Loss> of(std::span<const Record> stored, const Index& index) const;
+  /// Those of records whose outcome is stored now; `inexact`: which were applied in part. A body
+  /// that lost is none: it is kept as a copy, which is listed.
+  [[nodiscard]] std::vector<Loss> of(std::span<const Record> stored,
+                                     const std::set<std::uint64_t>& inexact,
+                                     const Index& index) const;
 
  private:
   std::map<std::uint64_t, Passed> last_;  // by the record's number

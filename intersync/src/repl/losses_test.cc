@@ -20,7 +20,7 @@ constexpr std::uint64_t kRootIno = 2;
 
 std::string in_words(const Loss& loss) {
   return std::string(name_of(loss.record.op)) + " " + loss.path + " " +
-         std::to_string(static_cast<std::uint32_t>(loss.why));
+         std::to_string(static_cast<std::uint32_t>(loss.why)) + (loss.in_part ? " in part" : "");
 }
 
 class LossesTest : public testing::Test {
@@ -143,6 +143,20 @@ TEST_F(LossesTest, ACopyOfTheTreeIsWholeWithoutWhatDoesNotFit) {
   settle(client, true);
   EXPECT_EQ(third.places().size(), 2U);
   EXPECT_EQ(third.texts(), std::set<std::string>{""});
+}
+
+/// A birth that the file system takes without its ACL, say, is made; what is missing is named, on
+/// either side. Of a body it is only the time of a directory.
+TEST_F(LossesTest, WhatTheFileSystemTakesInPartIsNamed) {
+  here_.takes_part = there_.takes_part = [](const Record&) { return true; };
+  there_.make(kml::Op::kCreate, {.dir = dir_, .name = "theirs"}, 0600);
+  there_.begin_write(file_in(there_), "text");
+  there_.end_write(file_in(there_));
+  here_.make(kml::Op::kMkdir, {.dir = kRootIno, .name = "ours"}, 0755);
+  settle();
+  EXPECT_EQ(lost_here_, std::vector<std::string>{"create d/theirs 262 in part"});
+  EXPECT_EQ(lost_there_, std::vector<std::string>{"mkdir ours 262 in part"});
+  EXPECT_EQ(here_.manifest(true), there_.manifest(true));
 }
 
 /// A body is kept as a copy, and what is the same on both sides, or moot, is nothing lost.

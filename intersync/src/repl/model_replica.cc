@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <system_error>
 
 #include "base/error.h"
 
@@ -338,7 +339,7 @@ bool ModelReplica::add_name(const Handle& what, const Name& from, const Name& to
 bool ModelReplica::remove(const Handle& what, const Name& name) {
   begin_change();
   const Place place{.dir = ino_of(name.dir), .name = name.name};
-  if (!stands_for(place, what)) {
+  if (!stands_for(place, what) || (inode(what.ino).flags & FS_IMMUTABLE_FL) != 0) {
     return false;
   }
   // A copy was kept: nothing is lost by it.
@@ -665,6 +666,10 @@ std::vector<Result> ModelReplica::apply(const Batch& batch) {
       outcome = apply_one(operation, made, batch, own_from);
     }
     result.code = operation.skip ? IZO_REINT_SKIPPED : outcome.code;
+    if (result.code == IZO_REINT_APPLIED && takes_part(operation.record)) {
+      result.code = IZO_REINT_INEXACT;
+      result.error = -static_cast<int>(std::errc::operation_not_supported);
+    }
     if (outcome.code == 0 && outcome.ino != 0) {
       result.handle = {
           .ino = outcome.ino, .generation = inode(outcome.ino).generation, .result = {}};

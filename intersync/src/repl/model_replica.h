@@ -126,6 +126,8 @@ class ModelReplica final : public Replica {
   std::function<void()> before_change = [] {};
   /// Says which records the file system refuses.
   std::function<bool(const Record&)> refuses = [](const Record&) { return false; };
+  /// Says of which records that are applied the file system does not take all attributes.
+  std::function<bool(const Record&)> takes_part = [](const Record&) { return false; };
   /// Called before each directory that a walk reads.
   std::function<void()> amid_walk = [] {};
   /// Called between the birth of a file and its body in one batch: only users come between.

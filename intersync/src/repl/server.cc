@@ -269,20 +269,20 @@ Response Server::answer_one(const Push& push) {
         return acknowledged(record, std::move(decision));
       },
       push.partial ? NotEmpty::kStays : NotEmpty::kIsEmptied);
-  settle(std::span(records).first(progress.stored));
+  settle(std::span(records).first(progress.stored), progress.inexact);
   // Only what a power cut leaves is acknowledged (I2).
   replica_.commit();
   return Pushed{.accepted = replica_.received(push.replica).value_or(*had),
                 .stopped = progress.blocked};
 }
 
-void Server::settle(std::span<const Record> stored) {
+void Server::settle(std::span<const Record> stored, const std::set<std::uint64_t>& inexact) {
   for (const Record& record : stored) {
     evened_.erase(evened_.lower_bound({number_of(record), Fid()}),
                   evened_.upper_bound({number_of(record), kLastFid}));
   }
   if (on_losses_) {
-    on_losses_(losses_.of(stored, tree_.index()));
+    on_losses_(losses_.of(stored, inexact, tree_.index()));
   }
 }
 

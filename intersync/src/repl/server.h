@@ -41,7 +41,7 @@ class Server {
   /// Of a Push, what is to be applied, or the answer at once.
   std::variant<Taken, Response> take(const Push& push, const Received& had);
   /// The outcomes of these records are stored.
-  void settle(std::span<const Record> stored);
+  void settle(std::span<const Record> stored, const std::set<std::uint64_t>& inexact);
 
   /// What an object is; nullopt: it is gone, or, still in the index, not found now.
   std::optional<Portrait> portrait(const Fid& fid);

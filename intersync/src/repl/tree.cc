@@ -414,6 +414,11 @@ std::optional<Tree::Decision> Tree::submit_and_settle(const Batch& batch, Attemp
     if (!results[i].stored()) {
       return resolve(batch.operations[i], results[i], turn);
     }
+    // A body's is about times of directories. Without memory it is only not known what was made.
+    if (results[i].code == IZO_REINT_INEXACT && batch.operations[i].record.op != Op::kClose &&
+        results[i].error != -static_cast<int>(std::errc::not_enough_memory)) {
+      progress.inexact.insert(batch.operations[i].record.recno);
+    }
     progress.stored++;
   }
   return std::move(attempt.next);

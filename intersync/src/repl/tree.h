@@ -85,6 +85,8 @@ class Tree {
     std::size_t stored = 0;  ///< Records whose outcome is stored.
     std::string blocked;     ///< Why the next one is not; empty: all are.
     bool is_full = false;    ///< Others would not be either: the file system takes nothing now.
+    /// Numbers of those that were applied, but without what the file system did not take of them.
+    std::set<std::uint64_t> inexact;
   };
 
   /// Applies records of a peer's as `decide` says.

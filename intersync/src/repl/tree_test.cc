@@ -3,6 +3,7 @@
 #include "repl/tree.h"
 
 #include <gtest/gtest.h>
+#include <linux/fs.h>
 
 #include "repl/client.h"
 #include "repl/model_replica.h"
@@ -264,6 +265,34 @@ TEST_F(TreeTest, AClientWithoutRoomGivesNamesUpLater) {
             "the file system cannot take it now: model: No space left on device");
   EXPECT_NE(here_.ino_at(root("f")), 0U);
   here_.is_full = false;
+  pass_seconds();
+  EXPECT_EQ(client_.waiting(), "");
+  EXPECT_EQ(here_.ino_at(root("f")), 0U);
+  EXPECT_EQ(here_.texts(), there_.texts());
+}
+
+/// A name that cannot be given up here, of an immutable file that the server does not have, is not
+/// tried for ever. That something differs is said as long as it does.
+TEST_F(TreeTest, ADifferenceThatStaysIsSaid) {
+  here_.chattr(here_.ino_at(root("f")), FS_IMMUTABLE_FL);
+  settle();
+  there_.lose("f");
+  Server server(there_);
+  const auto pass_seconds = [&] {
+    here_.commit();
+    client_.on_failure();
+    for (unsigned i = 0; i < 40; i++) {
+      client_.try_again();
+      if (const std::optional<Request> request = client_.next()) {
+        client_.on(*request, server.answer(*request));
+      }
+    }
+  };
+  pass_seconds();
+  EXPECT_EQ(client_.waiting(), "not all names are as on the server, and cannot be made so here");
+  EXPECT_FALSE(client_.is_behind());
+  here_.chattr(here_.ino_at(root("f")), 0);
+  create(here_, "more");  // the digests change
   pass_seconds();
   EXPECT_EQ(client_.waiting(), "");
   EXPECT_EQ(here_.ino_at(root("f")), 0U);
