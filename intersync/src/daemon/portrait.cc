@@ -36,8 +36,8 @@ kml::Attr attr_of(const struct stat& st) {
   return out;
 }
 
-/// The whole answer of a call that fills a buffer; nullopt if there is none of it. What is asked
-/// about may change between two calls.
+/// The whole answer of a call that fills a buffer; nullopt if there is none of it, or none that
+/// any buffer takes (E2BIG). What is asked about may change between two calls.
 template <typename Call>
 std::optional<std::string> filled_by(const Call& call, std::string_view what,
                                      const std::string& path) {
@@ -58,19 +58,30 @@ std::optional<std::string> filled_by(const Call& call, std::string_view what,
       out.resize(static_cast<std::size_t>(got));
       return out;
     }
+    if (errno == E2BIG) {
+      return std::nullopt;
+    }
     if (errno != ERANGE && errno != ENODATA) {
       throw SysError(errno, what, path);
     }
   }
 }
 
+/// What others depend on, where Linux does not tell all names as they have more than 64 KiB.
+constexpr char kKnown[] = "system.posix_acl_access\0system.posix_acl_default\0security.capability";
+
 /// By a descriptor's path, which leads to what is held, and not on, be it a symbolic link.
-std::vector<kml::Xattr> xattrs_of(const std::string& path) {
+void add_xattrs(const std::string& path, repl::Portrait& to) {
   const std::optional<std::string> names = filled_by(
-      [&](char* buffer, std::size_t size) { return ::listxattr(path.c_str(), buffer, size); },
+      [&](char* buffer, std::size_t size) {
+        const ssize_t got = ::listxattr(path.c_str(), buffer, size);
+        to.xattrs_cut = got < 0 && errno == E2BIG;
+        return got;
+      },
       "listxattr", path);
-  std::vector<kml::Xattr> out;
-  for (std::string_view rest = names ? *names : std::string_view(); !rest.empty();) {
+  const std::string asked_for =
+      to.xattrs_cut ? std::string(kKnown, sizeof(kKnown)) : names.value_or(std::string());
+  for (std::string_view rest = asked_for; !rest.empty();) {
     const std::string name(rest.substr(0, rest.find('\0')));
     rest.remove_prefix(std::min(rest.size(), name.size() + 1));
     std::optional<std::string> value = filled_by(
@@ -79,10 +90,9 @@ std::vector<kml::Xattr> xattrs_of(const std::string& path) {
         },
         "getxattr", path);
     if (value) {
-      out.push_back({.name = name, .value = *std::move(value)});
+      to.xattrs.push_back({.name = name, .value = *std::move(value)});
     }
   }
-  return out;
 }
 
 std::string target_of(int fd, std::size_t size) {
@@ -106,9 +116,8 @@ UniqueFd hold(int directory, const std::string& name) {
 repl::Portrait portrait_of(int fd) {
   struct stat st{};
   checked(::fstat(fd, &st), "stat", "an object that is held");
-  repl::Portrait out{.attr = attr_of(st),
-                     .target = {},
-                     .xattrs = xattrs_of("/proc/self/fd/" + std::to_string(fd))};
+  repl::Portrait out{.attr = attr_of(st), .target = {}, .xattrs = {}};
+  add_xattrs("/proc/self/fd/" + std::to_string(fd), out);
   if (S_ISLNK(st.st_mode)) {
     out.target = target_of(fd, static_cast<std::size_t>(st.st_size));
   }

@@ -131,6 +131,7 @@ struct Portrait {
   kml::Attr attr;                     ///< What it has; of a file the size too.
   std::optional<std::string> target;  ///< Of a symbolic link.
   std::vector<kml::Xattr> xattrs;     ///< ACLs among them; not what identifies it.
+  bool xattrs_cut = false;            ///< There are more, but not to be had.
   bool changing = false;              ///< Of a file: its body has changed, and no CLOSE says so.
 };
 

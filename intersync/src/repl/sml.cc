@@ -60,6 +60,7 @@ class Sml {
     birth.attr = part_of(attr, kOwnerAndTimes | kFlags | IZO_ATTR_RDEV);
     birth.attr->fsflags &= ~kSealing;
     birth.target = portrait_.target;
+    birth.flags = portrait_.xattrs_cut ? IZO_KML_XATTRS_CUT : 0;
     std::size_t bytes = 0;
     std::size_t born = 0;
     for (const kml::Xattr& one : portrait_.xattrs) {

@@ -111,6 +111,20 @@ TEST(Sml, FewAttributesAreBornWithItAndMoreFollow) {
   EXPECT_EQ(records[3].aspects, std::uint32_t{IZO_ASPECT_ATTR});
 }
 
+TEST(Sml, ThatThereAreMoreAttributesIsSaidWhereItIsBorn) {
+  for (const std::uint32_t mode :
+       {std::uint32_t{S_IFREG} | 0600U, std::uint32_t{S_IFDIR} | 0700U,
+        std::uint32_t{S_IFLNK} | 0777U, std::uint32_t{S_IFIFO} | 0600U}) {
+    Portrait one = portrait(mode);
+    EXPECT_EQ(made_of(one).front().flags, 0U);
+    one.xattrs_cut = true;
+    EXPECT_EQ(made_of(one).front().flags, std::uint32_t{IZO_KML_XATTRS_CUT});
+  }
+  Portrait root = portrait(S_IFDIR | 0755);
+  root.xattrs_cut = true;
+  EXPECT_EQ(made_of(root, kml::kRootFid).front().flags, 0U);
+}
+
 TEST(Sml, WhatKeepsItFromBeingChangedComesLast) {
   for (const std::uint32_t flag : {std::uint32_t{FS_IMMUTABLE_FL}, std::uint32_t{FS_APPEND_FL}}) {
     Portrait file = portrait(S_IFREG | 0644);

@@ -5,6 +5,7 @@ both sides change it and daemons die."""
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import socket
@@ -14,8 +15,8 @@ import threading
 from pathlib import Path
 from typing import Any, Iterator
 
-from guest.disks import make_ext4, run
-from guest.expect import equal, intermezzo_only, wait_until
+from guest.disks import make_ext4, make_xfs, run
+from guest.expect import equal, expect_errno, intermezzo_only, wait_until
 from guest.intersync import Intersync, converge, loopback_up, touch_directories
 from guest.log_info import info, trim
 from guest.restless import User
@@ -200,6 +201,27 @@ class Storm(threading.Thread):
     def __exit__(self, *unused: Any) -> None:
         self.over.set()
         self.join()
+
+
+@intermezzo_only
+def test_more_attributes_than_linux_tells(disk: str, second_disk: str) -> None:
+    """Of a file with more than 64 KiB of names of attributes nobody can list any; it is copied all the same,
+    with its ACL, and the copy of the tree becomes whole."""
+    make_xfs(disk)
+    make_ext4(second_disk, "-b", "4096")
+    with mounted(disk, f"{OPTIONS},cache_type=xfs") as root, mounted(second_disk, OPTIONS) as other:
+        Path(root, "labelled").write_bytes(b"labelled")
+        os.setxattr(f"{root}/labelled", "system.posix_acl_access", ACL)
+        for number in range(300):
+            os.setxattr(f"{root}/labelled", f"user.{'x' * 240}{number}", b"")
+        expect_errno(errno.E2BIG, os.listxattr, f"{root}/labelled")
+        loopback_up()
+        with Intersync(root) as server, Intersync(other, server="127.0.0.1") as client:
+            client.await_word(WHOLE)
+            equal(Path(other, "labelled").read_bytes(), b"labelled", "its body")
+            equal(os.listxattr(f"{other}/labelled"), ["system.posix_acl_access"], "its attributes")
+            equal(os.stat(f"{other}/labelled").st_mode, os.stat(f"{root}/labelled").st_mode, "its mode")
+            end(server, client)
 
 
 @intermezzo_only
