@@ -50,6 +50,9 @@ class BodyFile final : public repl::Body {
   /// Does the file have a name still? Throws SysError.
   [[nodiscard]] bool has_name() const;
 
+  /// Not if its file was removed since: our log says so, on the medium or not. Throws SysError.
+  [[nodiscard]] bool is_wanted() const { return !changes_ || has_name(); }
+
   /// Is it the body that `earlier` is, which was opened before, and open ever since? Throws
   /// SysError.
   [[nodiscard]] bool is_same_as(const BodyFile& earlier) const;

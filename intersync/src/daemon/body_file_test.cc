@@ -2,7 +2,9 @@
 // What is read of a body that has holes, and how such a body goes over the wire.
 #include "daemon/body_file.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <map>
 
@@ -77,6 +79,43 @@ TEST_F(BodyFileTest, ShortHolesAreReadAsZeros) {
   const auto body = sparse(kMiB, data);
   EXPECT_EQ(stretches(*body, kMiB), (std::vector<Stretch>{{0, kMiB}}));
   EXPECT_EQ(stretches(*body, 65536).size(), 16U);
+}
+
+/// The rest of it nobody needs; and whoever asks again hears that it has gone.
+TEST_F(BodyFileTest, ABodyWhoseFileHasGoneIsNotSentOn) {
+  const std::string path = folder_.file("f");
+  UniqueFd file(checked(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600), "open", path));
+  checked(::ftruncate(file.get(), 8 * kMiB), "ftruncate", path);
+  const std::vector<std::byte> data = sample_body(8 * kMiB);
+  checked(::pwrite(file.get(), data.data(), data.size(), 0), "pwrite", path);
+  const auto body = BodyFile::live(std::move(file), data.size(), 0);
+  BodySender sender({{.body = body}, {.body = nullptr}}, 0, all_can_be_read);
+  std::vector<std::byte> bytes;
+  const auto send = [&] {
+    const auto more = sender.next();
+    bytes.insert(bytes.end(), more.value().begin(), more.value().end());
+    return more->size();
+  };
+  for (unsigned pieces = 1; pieces <= 4; pieces++) {
+    EXPECT_GE(send(), proto::kBodyPiece);
+    EXPECT_GE(bytes.size(), pieces * proto::kBodyPiece);
+  }
+  checked(::unlink(path.c_str()), "unlink", path);
+  while (const auto more = sender.next()) {
+    bytes.insert(bytes.end(), more->begin(), more->end());
+  }
+  EXPECT_LT(bytes.size(), 6 * proto::kBodyPiece);
+  std::vector<std::byte> message;
+  proto::MessageWriter(0).add(message, repl::Response(repl::Fetched{.bodies = {{}, {}}}));
+  message.insert(message.end(), bytes.begin(), bytes.end());
+  MessageReader reader(MessageReader::Side::kResponse, proto::Kind::kFetch,
+                       {.stage = [this] { return stage_in(folder_); }, .uploaded = {}});
+  ASSERT_TRUE(reader.feed(message)) << reader.why();
+  const auto came = reader.finish();
+  ASSERT_TRUE(came) << reader.why();
+  const auto& bodies = std::get<repl::Fetched>(std::get<repl::Response>(*came)).bodies;
+  EXPECT_FALSE(bodies[0]);
+  EXPECT_TRUE(bodies[1]);
 }
 
 TEST_F(BodyFileTest, HolesGoOverTheWireAsTheirLengths) {

@@ -52,10 +52,11 @@ void BodySender::go_on(std::vector<std::byte>& out, const BodyFile& body) {
       writer_.add_data(out, piece);
     }
     offset_ = end;
-    if (offset_ < body.size()) {
+    // Who asks again for one whose file has gone gets none.
+    if (offset_ < body.size() && body.is_wanted()) {
       return;
     }
-    good = body.is_whole();
+    good = offset_ == body.size() && body.is_whole();
   } catch (const SysError& error) {
     on_unread_(at_, error);
     good = false;

@@ -30,7 +30,8 @@ class BodySender {
       : bodies_(std::move(bodies)), writer_(zstd_level), on_unread_(std::move(on_unread)) {}
 
   /// The next frames: about a piece of a body's worth; nullopt if all have been given out. A body
-  /// that changed meanwhile, or cannot be read, ends as one that is not whole.
+  /// that changed meanwhile, whose file has gone, or that cannot be read, ends as one that is not
+  /// whole.
   std::optional<std::vector<std::byte>> next();
 
   /// The number of the body that is under way; 0: none is, or it has none.

@@ -453,16 +453,26 @@ void ClientSide::on_uploaded(const http::Outcome& outcome) {
     it.offset = here;
     uploads_[it.push.records[it.at].recno] = {
         .body = it.push.bodies[it.at], .version = it.version, .offset = here};
-    if (here < body.size()) {
+    if (here == body.size()) {
+      it.uploads[it.at] = it.push.records[it.at].recno;
+    } else if (body.is_wanted()) {
       upload(body);
       return;
+    } else {
+      give_up_upload();
     }
-    it.uploads[it.at] = it.push.records[it.at].recno;
     it.at++;
     go_on_pushing();
   } catch (const std::exception& error) {
     fail_for_longer(error.what(), proto::Kind::kPush);
   }
+}
+
+void ClientSide::give_up_upload() {
+  // Its record goes without it only if a later one that removes it cannot be taken back.
+  replica_.commit();
+  uploads_.erase(pushing_->push.records[pushing_->at].recno);
+  pushing_->push.bodies[pushing_->at].reset();
 }
 
 void ClientSide::send_records() {

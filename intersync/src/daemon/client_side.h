@@ -84,6 +84,8 @@ class ClientSide {
   void begin_upload(const BodyFile& body);
   void upload(const BodyFile& body);
   void on_uploaded(const http::Outcome& outcome);
+  /// The file of the body that is being uploaded was removed.
+  void give_up_upload();
   void send_records();
   void take(const std::shared_ptr<Exchange>& exchange, const http::Outcome& outcome);
   /// Why there is no answer in what came; empty: there may be one.

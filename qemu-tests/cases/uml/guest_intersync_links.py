@@ -22,6 +22,7 @@ ENVIRONMENT = ("IZO_TOOLS",)
 CASE_DEADLINE = 240
 OPTIONS = f"{FILESET},mtp=/srv"
 LARGE = 7_000_000
+REMOVED = 36_000_000
 
 
 class Linked(Pair):
@@ -182,3 +183,23 @@ def test_link_cut_in_a_large_body(disk: str, second_disk: str) -> None:
                 both.link.mend()
                 both.converge()
                 equal(Path(target, "large").read_bytes() == new, True, "the new body is there")
+
+
+@intermezzo_only
+def test_bodies_of_files_that_are_removed_meanwhile(disk: str, second_disk: str) -> None:
+    """Of a body that is on its way when its file is removed the rest is not sent, in either direction."""
+    with linked(disk, second_disk) as both:
+        for source, target in (both.roots, both.roots[::-1]):
+            before = both.link.passed
+            Path(source, "removed").write_bytes(os.urandom(REMOVED))
+            wait_until(lambda: both.link.passed - before > 1 << 20, "it is on its way")
+            both.link.cut(silently=True)
+            os.unlink(f"{source}/removed")
+            Path(source, "behind").touch()
+            both.link.mend()
+            wait_until(lambda: os.path.exists(f"{target}/behind"), "what comes behind it")
+            passed = both.link.passed - before
+            equal(passed < REMOVED * 2 // 3, True, f"{passed} bytes passed")
+            both.converge()
+            os.unlink(f"{source}/behind")
+            both.converge()
