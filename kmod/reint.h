@@ -53,6 +53,7 @@ struct izo_step {
  */
 
 /* reint_find.c */
+unsigned int izo_depth(struct dentry *dentry);
 int izo_reint_find(struct izo_step *step, const struct izo_ref *ref, struct dentry **found);
 int izo_reint_find_dir(struct izo_step *step, const struct izo_ref *ref, struct dentry **found);
 int izo_reint_find_object(struct izo_step *step, struct dentry **found);

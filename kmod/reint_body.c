@@ -43,19 +43,6 @@ struct izo_body {
 	struct izo_body_name names[] __counted_by(count);
 };
 
-static unsigned int izo_depth(struct dentry *dentry)
-{
-	struct dentry *parent;
-	unsigned int depth = 0;
-
-	for (dget(dentry); !IS_ROOT(dentry); dentry = parent, depth++) {
-		parent = dget_parent(dentry);
-		dput(dentry);
-	}
-	dput(dentry);
-	return depth;
-}
-
 static int izo_body_order(const void *a, const void *b)
 {
 	const struct izo_body_name *one = a, *two = b;

@@ -14,9 +14,6 @@
 #include "log.h"
 #include "reint.h"
 
-/* Directories between a directory and the root that are looked up at most. */
-#define IZO_DEPTH_MAX 2048
-
 struct izo_handle {
 	u64 ino;
 	u32 generation;
@@ -132,26 +129,43 @@ static struct dentry *izo_step_down(struct dentry *dir, struct dentry *lower)
 	return child;
 }
 
-/* The upper dentry of a lower directory, by its names from the root down. */
-static struct dentry *izo_find_from_root(struct super_block *sb, struct dentry *lower)
+/**
+ * izo_depth - how many directories lie above a dentry
+ * @dentry: upper or lower
+ *
+ * Only s_vfs_rename_mutex keeps it so.
+ */
+unsigned int izo_depth(struct dentry *dentry)
 {
-	struct dentry **chain, *found = dget(sb->s_root), *next;
+	struct dentry *parent;
 	unsigned int depth = 0;
 
-	chain = kvcalloc(IZO_DEPTH_MAX, sizeof(*chain), GFP_KERNEL);
-	if (!chain) {
-		dput(found);
-		return NULL;
+	for (dget(dentry); !IS_ROOT(dentry); dentry = parent, depth++) {
+		parent = dget_parent(dentry);
+		dput(dentry);
 	}
-	for (next = dget(lower); !IS_ROOT(next) && depth < IZO_DEPTH_MAX; depth++) {
+	dput(dentry);
+	return depth;
+}
+
+/*
+ * The upper dentry of a lower directory, by its names from the root down. A name that somebody
+ * changes meanwhile, or that then lies deeper, is not found: the caller asks again.
+ */
+static struct dentry *izo_find_from_root(struct super_block *sb, struct dentry *lower)
+{
+	unsigned int count = izo_depth(lower), depth = 0;
+	struct dentry **chain, *found, *next;
+
+	/* users make trees of any depth */
+	chain = kvmalloc_array(count, sizeof(*chain), GFP_KERNEL_ACCOUNT);
+	if (!chain)
+		return NULL;
+	for (next = dget(lower); !IS_ROOT(next) && depth < count; depth++) {
 		chain[depth] = next;
 		next = dget_parent(next);
 	}
-	/* a name that somebody changes meanwhile is not found: the caller asks again */
-	if (next != izo_sb(sb)->lower_mnt->mnt_root) {
-		dput(found);
-		found = NULL;
-	}
+	found = next == izo_sb(sb)->lower_mnt->mnt_root ? dget(sb->s_root) : NULL;
 	dput(next);
 	while (depth--) {
 		if (found) {

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Callable
 
 from guest.debug_switch import LINGER, going_wrong
+from guest.deep import bottom
 from guest.disks import (check_ext, copy_as_after_a_crash, debugfs_write, fill, make_btrfs, make_ext4,
                          make_xfs, run)
 from guest.expect import as_user, equal, expect_errno, intermezzo_only, process_state
@@ -23,6 +24,7 @@ from guest.mounting import mount_old, umount
 from guest.reint import (FORWARD, OBJECT_AT, PARTIAL, SML, UPSTREAM, Operation, Replica, Result, item_at,
                          position, raw_records, submit, with_fid, with_xattr)
 from guest.reint_pair import all_stored, pair, same, tree, two
+from guest.replay import fid_of
 from guest.subject import FILESET, mounted
 from guest.syscalls import RENAME_WHITEOUT, link_open_file, rename
 from guest.tree import differences
@@ -605,6 +607,29 @@ def test_who_opens_a_file_for_writing_gets_the_one_that_has_the_name(disk: str, 
                 equal(os.fstat(fd).st_nlink, 1, "the file that was opened")
                 os.close(fd)
         equal(os.stat(path).st_size, 2, "the file that was cut")
+
+
+@intermezzo_only
+def test_directories_of_any_depth_are_found(disk: str, second_disk: str) -> None:
+    """By its handle, one that nobody has in use, 2,100 levels below the root."""
+    levels = 2100
+    make_ext4(disk, "-b", "4096")
+    make_ext4(second_disk, "-b", "1024")
+    debugfs_write(second_disk, *("mkdir d", "cd d") * levels)
+    with pair(disk, second_disk) as replica:
+        os.mkdir(f"{replica.peer_root}/d")
+        peers = next_record(replica)[0].object
+        pass_over(replica)
+        with bottom(replica.root, levels) as here:
+            deep = fid_of(b"/proc/self/fd/%d/." % here, 0)
+        replica.handles[peers], replica.hints = (deep.ino, deep.generation), False
+        os.mkdir(f"{replica.peer_root}/d/made")
+        os.sync()
+        Path("/proc/sys/vm/drop_caches").write_text("2", encoding="ascii")
+        all_stored(replica.pull())
+        with bottom(replica.root, levels) as here:
+            equal(os.listdir(f"/proc/self/fd/{here}"), ["made"], "what is there")
+    check_ext(second_disk)
 
 
 @intermezzo_only
