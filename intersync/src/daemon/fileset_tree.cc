@@ -6,8 +6,10 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <memory>
+#include <span>
 #include <string_view>
 
 #include "base/error.h"
@@ -15,8 +17,6 @@
 
 namespace izo::daemon {
 namespace {
-
-constexpr std::size_t kDeepest = 4096;
 
 struct CloseDirectory {
   void operator()(DIR* directory) const { ::closedir(directory); }
@@ -31,34 +31,52 @@ UniqueFd bare_root(const std::string& mount_point) {
       checked(::openat(clone.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), "open", mount_point));
 }
 
+/// From an open directory to another one, or to itself; empty if a step leads to none.
+UniqueFd follow(int from, std::span<const std::string> steps) {
+  static const std::string itself = ".";
+  UniqueFd at;
+  do {
+    const std::string& step = steps.empty() ? itself : steps.front();
+    const int how = (steps.size() > 1 ? O_PATH : O_RDONLY) | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+    const int next = ::openat(at ? at.get() : from, step.c_str(), how);
+    if (next < 0 && (errno == ENOENT || errno == ENOTDIR || errno == ELOOP)) {
+      return {};
+    }
+    at.reset(checked(next, "open", step));
+    steps = steps.subspan(std::min<std::size_t>(steps.size(), 1));
+  } while (!steps.empty());
+  return at;
+}
+
+/// It may have moved since the index heard of it.
+UniqueFd only_if(UniqueFd directory, const kml::Fid& fid) {
+  const std::optional<kernel::Object> found =
+      directory ? kernel::look_at(directory.get()) : std::nullopt;
+  return found && found->fid == fid ? std::move(directory) : UniqueFd();
+}
+
 }  // namespace
 
 FilesetTree::FilesetTree(const std::string& mount_point) : root_(bare_root(mount_point)) {}
 
-UniqueFd FilesetTree::open_directory(const repl::Index& index, const kml::Fid& fid) const {
-  std::vector<std::string_view> names;
-  for (kml::Fid at = fid; at != kml::kRootFid;) {
-    const repl::Object* object = index.find(at);
-    if (object == nullptr || object->names.empty() || names.size() == kDeepest) {
-      return {};
+UniqueFd FilesetTree::open_directory(const repl::Index& index, const kml::Fid& fid) {
+  const kml::Fid from = last_ ? last_fid_ : kml::kRootFid;
+  std::optional<repl::Index::Way> way = index.way(from, fid);
+  UniqueFd found;
+  if (way && !way->from_root) {
+    found = only_if(follow(last_.get(), way->steps), fid);
+    if (!found) {
+      way = index.way(kml::kRootFid, fid);
     }
-    names.emplace_back(object->names.front().name);
-    at = object->names.front().dir;
   }
-  UniqueFd directory(checked(::openat(root(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), "open"));
-  while (!names.empty()) {
-    const std::string name(names.back());
-    names.pop_back();
-    const int how = (names.empty() ? O_RDONLY : O_PATH) | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
-    const int next = ::openat(directory.get(), name.c_str(), how);
-    if (next < 0 && (errno == ENOENT || errno == ENOTDIR || errno == ELOOP)) {
-      return {};
-    }
-    directory.reset(checked(next, "open", name));
+  if (!found && way) {
+    found = only_if(follow(root(), way->steps), fid);
   }
-  // It may have moved since the index heard of it.
-  const std::optional<kernel::Object> found = kernel::look_at(directory.get());
-  return found && found->fid == fid ? std::move(directory) : UniqueFd();
+  if (found && fid != kml::kRootFid) {
+    last_.reset(checked(::fcntl(found.get(), F_DUPFD_CLOEXEC, 0), "fcntl", "a directory"));
+    last_fid_ = fid;
+  }
+  return found;
 }
 
 UniqueFd FilesetTree::new_file() const {

@@ -22,8 +22,12 @@ class FilesetTree {
   [[nodiscard]] int root() const { return root_.get(); }
 
   /// A directory, open for reading, that is at the place where the index has it; empty if another
-  /// is there or none. Throws SysError.
-  [[nodiscard]] UniqueFd open_directory(const repl::Index& index, const kml::Fid& fid) const;
+  /// is there or none. It is held until the next one, which may be near, or let_go(): trees may be
+  /// deep. Throws SysError.
+  [[nodiscard]] UniqueFd open_directory(const repl::Index& index, const kml::Fid& fid);
+
+  /// Holds no directory any more but the root: what is held is not gone for those who watch it.
+  void let_go() { last_.reset(); }
 
   /// A new file without a name and without anything in it, open for reading and writing. Throws
   /// SysError.
@@ -31,6 +35,8 @@ class FilesetTree {
 
  private:
   UniqueFd root_;
+  UniqueFd last_;  // the directory that was opened last
+  kml::Fid last_fid_;
 };
 
 /// The names in an open directory, without "." and "..", as they come. Throws SysError.

@@ -12,7 +12,6 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <deque>
 #include <utility>
 
 #include "base/error.h"
@@ -276,6 +275,8 @@ void KernelReplica::commit() {
 }
 
 repl::Replica::Records KernelReplica::read(std::uint64_t offset) {
+  // The log is read when something has changed: a directory may have been removed.
+  tree_.let_go();
   Records out{.records = {}, .next = offset};
   std::vector<std::byte> buffer(kPiece);
   kml::StreamReader reader(kml::Position{.epoch = log_.info().epoch, .offset = offset, .recno = 0});
@@ -363,6 +364,7 @@ std::vector<repl::Result> KernelReplica::apply(const repl::Batch& batch) {
   std::copy(batch.peer.begin(), batch.peer.end(), std::begin(raw.peer));
   raw.epoch = batch.epoch;
   raw.decided = batch.decided;
+  tree_.let_go();
   ask(tree_.root(), IZO_IOC_REINT, raw, "ioctl IZO_IOC_REINT");
   results.resize(std::min<std::size_t>(raw.done + std::size_t{1}, results.size()));
   std::vector<repl::Result> out;
@@ -386,11 +388,14 @@ std::vector<repl::Result> KernelReplica::apply(const repl::Batch& batch) {
 std::vector<kml::Fid> KernelReplica::walk(const kml::Fid& top,
                                           const std::function<void(const repl::Found&)>& visit) {
   std::vector<kml::Fid> lost;
-  std::deque<kml::Fid> due{top};
-  for (; !due.empty(); due.pop_front()) {
-    const UniqueFd directory = open_directory(due.front());
+  // The last one first: it is near to the one before, however deep.
+  std::vector<kml::Fid> due{top};
+  while (!due.empty()) {
+    const kml::Fid dir = due.back();
+    due.pop_back();
+    const UniqueFd directory = open_directory(dir);
     if (!directory) {
-      lost.push_back(due.front());
+      lost.push_back(dir);
       continue;
     }
     for (const std::string& name : names_in(directory.get())) {
@@ -401,7 +406,7 @@ std::vector<kml::Fid> KernelReplica::walk(const kml::Fid& top,
       visit({.fid = object->fid,
              .handle = {.ino = object->ino, .generation = object->generation, .result = {}},
              .mode = object->mode,
-             .name = {.dir = due.front(), .name = name}});
+             .name = {.dir = dir, .name = name}});
       if (S_ISDIR(object->mode)) {
         due.push_back(object->fid);
       }
@@ -410,7 +415,7 @@ std::vector<kml::Fid> KernelReplica::walk(const kml::Fid& top,
   return lost;
 }
 
-UniqueFd KernelReplica::directory_of(const Name& name, const Handle& what) const {
+UniqueFd KernelReplica::directory_of(const Name& name, const Handle& what) {
   UniqueFd directory = open_directory(name.dir);
   if (!directory) {
     return {};

@@ -54,11 +54,11 @@ class KernelReplica final : public repl::Replica {
   std::vector<std::string> list(const kml::Fid& dir) override;
 
  private:
-  [[nodiscard]] UniqueFd open_directory(const kml::Fid& fid) const {
+  [[nodiscard]] UniqueFd open_directory(const kml::Fid& fid) {
     return tree_.open_directory(*index_, fid);
   }
   /// The directory of a name that stands for that object; empty if it does not any more.
-  [[nodiscard]] UniqueFd directory_of(const repl::Name& name, const repl::Handle& what) const;
+  [[nodiscard]] UniqueFd directory_of(const repl::Name& name, const repl::Handle& what);
   void look_at_peers();
   [[nodiscard]] std::string path_of(const std::string& file) const;
 

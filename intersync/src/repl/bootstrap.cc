@@ -54,8 +54,10 @@ void Bootstrap::put_in_order(std::vector<Entry> entries) {
   }
   std::unordered_set<Fid> seen{kRootFid};
   items_.push_back({.entry = {.name = {}, .fid = kRootFid, .theirs = kRootFid}, .first = true});
-  for (std::deque<Fid> due{kRootFid}; !due.empty(); due.pop_front()) {
-    const auto found = within.find(due.front());
+  // The last one first: what comes one after the other lies near to each other, however deep.
+  for (std::vector<Fid> due{kRootFid}; !due.empty();) {
+    const auto found = within.find(due.back());
+    due.pop_back();
     if (found == within.end()) {
       continue;
     }

@@ -186,17 +186,58 @@ bool Index::has_directory(const Fid& fid) const {
   return fid == kRootFid || (object != nullptr && S_ISDIR(object->type));
 }
 
+/// Null if it is the root, or no name of it is known.
+const Name* Index::name_of_directory(const Fid& fid) const {
+  const Object* object = find(fid);
+  return object != nullptr && !object->names.empty() ? &object->names.front() : nullptr;
+}
+
 std::vector<Fid> Index::above(const Fid& dir) const {
   std::vector<Fid> out;
-  for (Fid at = dir; at != kRootFid && out.size() < 4096;) {
-    const Object* object = find(at);
-    if (object == nullptr) {
-      break;
-    }
-    at = object->names.front().dir;
-    out.push_back(at);
+  // In a circle, as a walk may find it where directories move meanwhile, each is seen once.
+  for (const Name* name = name_of_directory(dir); name != nullptr && out.size() <= objects_.size();
+       name = name_of_directory(name->dir)) {
+    out.push_back(name->dir);
   }
   return out;
+}
+
+std::optional<Index::Way> Index::way(const Fid& from, const Fid& to) const {
+  // Both are followed upwards until one comes to where the other has been.
+  std::unordered_map<Fid, std::size_t> ups{{from, 0}};
+  std::unordered_map<Fid, std::size_t> downs{{to, 0}};
+  std::vector<std::string> names;
+  const auto made_of = [&](bool from_root, std::size_t up, std::size_t down) {
+    Way out{.from_root = from_root, .steps = std::vector<std::string>(up, "..")};
+    out.steps.insert(out.steps.end(), names.rend() - static_cast<std::ptrdiff_t>(down),
+                     names.rend());
+    return out;
+  };
+  const Name* up = name_of_directory(from);
+  for (Fid at = to; names.size() <= objects_.size();) {
+    if (at == kRootFid) {
+      return made_of(true, 0, names.size());
+    }
+    if (const auto met = ups.find(at); met != ups.end()) {
+      return made_of(false, met->second, names.size());
+    }
+    const Name* name = name_of_directory(at);
+    if (name == nullptr) {
+      return std::nullopt;
+    }
+    names.push_back(name->name);
+    at = name->dir;
+    downs.emplace(at, names.size());
+    if (up != nullptr) {
+      const std::size_t steps = ups.size();
+      if (const auto met = downs.find(up->dir); met != downs.end() && up->dir != kRootFid) {
+        return made_of(false, steps, met->second);
+      }
+      ups.emplace(up->dir, steps);
+      up = name_of_directory(up->dir);
+    }
+  }
+  return std::nullopt;
 }
 
 void Index::set_handle(const Fid& fid, const Handle& handle) {

@@ -43,8 +43,17 @@ class Index {
   /// Is it the root, or a directory that is here?
   [[nodiscard]] bool has_directory(const Fid& fid) const;
   [[nodiscard]] const std::unordered_map<Name, Fid, NameHash>& names() const { return names_; }
-  /// The directories that lie above it, from its parent to the root; at most 4096.
+  /// The directories that lie above it, from its parent to the root.
   [[nodiscard]] std::vector<Fid> above(const Fid& dir) const;
+
+  /// How one comes to a directory: what to open one after the other, ".." among it.
+  struct Way {
+    bool from_root = true;
+    std::vector<std::string> steps;
+  };
+  /// By few steps, from another directory or from the root, and found in as little time. Nullopt:
+  /// no names lead there.
+  [[nodiscard]] std::optional<Way> way(const Fid& from, const Fid& to) const;
 
   /// How the kernel finds an object; one that is not here gives an empty reference.
   [[nodiscard]] Ref ref(const Fid& fid) const;
@@ -74,6 +83,7 @@ class Index {
     std::optional<Fid> owner;
   };
   [[nodiscard]] std::uint64_t hash_of(const Name& name, const Fid& fid) const;
+  [[nodiscard]] const Name* name_of_directory(const Fid& fid) const;
   void set(const Fid& fid, std::optional<Object> object);
   void own(const Name& name, std::optional<Fid> owner);
   void give(const Fid& fid, const Name& name);

@@ -4,6 +4,9 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+#include <string>
+
 #include "repl/test_records.h"
 
 namespace izo::repl {
@@ -73,6 +76,76 @@ TEST(Index, KnowsWhatLiesAbove) {
   index.apply(make(kml::Op::kMkdir, inner, {kDir, "inner"}), std::nullopt);
   EXPECT_EQ(index.above(inner), (std::vector<Fid>{kDir, kml::kRootFid}));
   EXPECT_TRUE(index.above(kml::kRootFid).empty());
+}
+
+/// A chain of directories below the root, the first one with the inode number 1001.
+constexpr std::uint64_t kLevels = 10'000;
+
+Fid level(std::uint64_t number) {
+  return {.replica = 1, .ino = 1000 + number, .generation = 1};
+}
+
+Index chain() {
+  Index index = sample();
+  index.apply(make(kml::Op::kMkdir, level(1), in_root("1")), std::nullopt);
+  for (std::uint64_t i = 2; i <= kLevels; i++) {
+    index.apply(make(kml::Op::kMkdir, level(i), {level(i - 1), std::to_string(i)}), std::nullopt);
+  }
+  return index;
+}
+
+TEST(Index, KnowsAllThatLiesAboveHoweverDeep) {
+  const std::vector<Fid> above = chain().above(level(kLevels));
+  ASSERT_EQ(above.size(), kLevels);
+  EXPECT_EQ(above.front(), level(kLevels - 1));
+  EXPECT_EQ(above.back(), kml::kRootFid);
+}
+
+TEST(Index, OfDirectoriesInACircleNoneLeadsToTheRoot) {
+  Index index = sample();
+  const Fid inner{.replica = 1, .ino = 14, .generation = 1};
+  index.apply(make(kml::Op::kMkdir, inner, {kDir, "inner"}), std::nullopt);
+  index.apply(rename(kDir, in_root("dir"), {inner, "dir"}, std::nullopt), std::nullopt);
+  const std::vector<Fid> above = index.above(inner);
+  EXPECT_EQ(std::find(above.begin(), above.end(), kml::kRootFid), above.end());
+  EXPECT_NE(std::find(above.begin(), above.end(), inner), above.end());
+  EXPECT_FALSE(index.way(kml::kRootFid, inner));
+  EXPECT_FALSE(index.way(kDir, level(1)));
+}
+
+TEST(Index, KnowsTheWayFromTheRoot) {
+  const Index index = chain();
+  const std::optional<Index::Way> way = index.way(kml::kRootFid, level(kLevels));
+  ASSERT_TRUE(way && way->from_root);
+  ASSERT_EQ(way->steps.size(), kLevels);
+  EXPECT_EQ(way->steps.front(), "1");
+  EXPECT_EQ(way->steps.back(), std::to_string(kLevels));
+  EXPECT_TRUE(index.way(level(5), kml::kRootFid)->steps.empty());
+}
+
+TEST(Index, KnowsTheWayFromADirectoryThatIsNear) {
+  Index index = chain();
+  const Fid beside{.replica = 1, .ino = 15, .generation = 1};
+  index.apply(make(kml::Op::kMkdir, beside, {level(kLevels - 3), "beside"}), std::nullopt);
+  const auto steps = [&](const Fid& from, const Fid& to) {
+    const std::optional<Index::Way> way = index.way(from, to);
+    return way && !way->from_root ? way->steps : std::vector<std::string>{"not so"};
+  };
+  using Steps = std::vector<std::string>;
+  EXPECT_EQ(steps(level(kLevels), level(kLevels)), Steps());
+  EXPECT_EQ(steps(level(kLevels - 2), level(kLevels)), (Steps{"9999", "10000"}));
+  EXPECT_EQ(steps(level(kLevels), level(kLevels - 2)), (Steps{"..", ".."}));
+  EXPECT_EQ(steps(level(kLevels), beside), (Steps{"..", "..", "..", "beside"}));
+  EXPECT_EQ(steps(beside, level(kLevels)), (Steps{"..", "9998", "9999", "10000"}));
+}
+
+TEST(Index, WhatIsNearToTheRootIsLookedForFromThere) {
+  const Index index = chain();
+  for (const Fid& to : {level(2), kDir}) {
+    const std::optional<Index::Way> way = index.way(level(kLevels), to);
+    ASSERT_TRUE(way);
+    EXPECT_TRUE(way->from_root);
+  }
 }
 
 TEST(Index, TakesChangesBack) {

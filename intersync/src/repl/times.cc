@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "repl/times.h"
 
+#include <algorithm>
+
 namespace izo::repl {
 
 using kml::Op;
@@ -124,6 +126,9 @@ std::vector<std::pair<Fid, kml::Time>> Times::take_settled() {
       it = said_.erase(it);
     }
   }
+  // Those that were made together are near to each other, and are found soon one after the other.
+  std::sort(out.begin(), out.end(),
+            [](const auto& one, const auto& other) { return one.first < other.first; });
   return out;
 }
 
