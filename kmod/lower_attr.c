@@ -212,8 +212,8 @@ int izo_lower_leave_project(struct dentry *dir)
 /**
  * izo_list_xattrs - names of all attributes of a lower object
  * @lower: its dentry
- * @list: buffer
- * @size: its size
+ * @list: buffer, or NULL
+ * @size: its size; 0 asks for the size needed
  *
  * Return: bytes used or a negative errno.
  */

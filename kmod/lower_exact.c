@@ -17,6 +17,12 @@
 #include "log.h"
 #include "reint.h"
 
+/*
+ * Bytes of an object's attributes' names that a new body is given at most. A system call lists
+ * XATTR_LIST_MAX, but some caches keep any number.
+ */
+#define IZO_NAMES_MAX (16 * XATTR_LIST_MAX)
+
 static struct timespec64 izo_time(__le64 seconds, __le32 nsec)
 {
 	return (struct timespec64){ .tv_sec = le64_to_cpu(seconds), .tv_nsec = le32_to_cpu(nsec) };
@@ -424,28 +430,42 @@ static int izo_copy_xattr(struct dentry *from, struct dentry *to, const char *na
 	return err;
 }
 
+/* Names of all attributes; -E2BIG for more than are copied. The caller frees the list. */
+static ssize_t izo_names_of(struct dentry *lower, char **list)
+{
+	ssize_t bytes = izo_list_xattrs(lower, NULL, 0);
+
+	*list = NULL;
+	if (bytes <= 0)
+		return bytes;
+	if (bytes > IZO_NAMES_MAX)
+		return -E2BIG;
+	*list = kvmalloc(bytes, GFP_KERNEL);
+	return *list ? izo_list_xattrs(lower, *list, bytes) : -ENOMEM;
+}
+
 static int izo_copy_xattrs(struct izo_step *step, struct dentry *from, struct dentry *to)
 {
-	char *list = kvmalloc(XATTR_LIST_MAX, GFP_KERNEL);
+	char *list;
+	ssize_t bytes = izo_names_of(from, &list);
 	void *value = kvmalloc(XATTR_SIZE_MAX, GFP_KERNEL);
-	ssize_t bytes = -ENOMEM;
-	int err = 0;
+	int err = value ? 0 : -ENOMEM;
 
-	if (list && value)
-		bytes = izo_list_xattrs(from, list, XATTR_LIST_MAX);
-	for (char *name = list; name < list + bytes && !err; name += strlen(name) + 1)
+	if (bytes < 0)
+		err = bytes;
+	for (char *name = list; !err && name < list + bytes; name += strlen(name) + 1)
 		if (!izo_xattr_is_local(step->batch->sb, name))
 			err = izo_copy_xattr(from, to, name, value);
 	kvfree(value);
 	kvfree(list);
-	return bytes < 0 ? bytes : err;
+	return err;
 }
 
 /* What only the new file has: an ACL that its directory gave it, what the daemon set. */
 static int izo_drop_xattrs(struct izo_step *step, struct dentry *from, struct dentry *to)
 {
-	char *list = kvmalloc(XATTR_LIST_MAX, GFP_KERNEL);
-	ssize_t bytes = list ? izo_list_xattrs(to, list, XATTR_LIST_MAX) : -ENOMEM;
+	char *list;
+	ssize_t bytes = izo_names_of(to, &list);
 	int err = bytes < 0 ? bytes : izo_drop_acls(to);
 
 	for (char *name = list; !err && name < list + bytes; name += strlen(name) + 1)
@@ -502,7 +522,7 @@ static int izo_copy_flags(struct dentry *from, struct dentry *to)
  * In transactions of their own: until it has a name it is nothing to anybody.
  *
  * Context: freezing of the cache is held off; no handle.
- * Return: 0 or a negative errno.
+ * Return: 0 or a negative errno: -E2BIG for more attributes than are copied.
  */
 int izo_lower_become(struct izo_step *step, struct inode *inode, const struct inode *like)
 {

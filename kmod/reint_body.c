@@ -483,6 +483,8 @@ static int izo_body_install(struct izo_body *b)
 		err = izo_fid_find(b->step->batch->log, d_inode(b->names[0].dir));
 	if (!err)
 		err = izo_lower_become(b->step, b->new, b->old);
+	if (err == -E2BIG)
+		err = IZO_REINT_REFUSED;
 	if (!err) {
 		izo_body_lock_lower_dirs(b);
 		err = izo_body_look_up_lower(b);

@@ -665,6 +665,35 @@ def test_bodies_on_other_caches(disk: str, second_disk: str) -> None:
 
 
 @intermezzo_only
+def test_bodies_of_files_with_more_attributes_than_are_listed(disk: str, second_disk: str) -> None:
+    """Some caches keep any number, and a new body keeps them; only for too many to copy it is refused."""
+    cases: list[tuple[Callable[[str], object], str]] = [
+        (make_xfs, "cache_type=xfs"), (make_btrfs, "cache_type=btrfs"), (lambda device: None, "tmpfs")]
+    for make, options in cases:
+        make_ext4(disk, "-b", "4096")
+        make(second_disk)
+        ours = (mounted("none", FILESET, "vintermezzo") if options == "tmpfs" else
+                mounted(second_disk, f"{FILESET},{options}"))
+        with mounted(disk, FILESET) as peer, ours as root:
+            replica = Replica(root, peer)
+            Path(f"{peer}/f").write_bytes(b"old")
+            all_stored(replica.pull())
+            names = [f"user.{number:0249}" for number in range(300)]
+            for name in names:
+                os.setxattr(f"{root}/f", name, name[-3:].encode())
+            expect_errno(errno.E2BIG, os.listxattr, f"{root}/f")
+            Path(f"{peer}/f").write_bytes(b"new body")
+            all_stored(replica.pull())
+            equal(Path(f"{root}/f").read_bytes(), b"new body", options)
+            lost = [name for name in names if os.getxattr(f"{root}/f", name) != name[-3:].encode()]
+            equal(lost, [], f"attributes that were lost, {options}")
+            for number in range(300, 4200 if options == "tmpfs" else 0):
+                os.setxattr(f"{root}/f", f"user.{number:0249}", b"")
+            Path(f"{peer}/f").write_bytes(b"newer")
+            equal(replica.pull()[-1].code, "refused" if options == "tmpfs" else "applied", options)
+
+
+@intermezzo_only
 def test_an_attribute_waits_for_room_on_tmpfs(disk: str, second_disk: str) -> None:
     """There user attributes take the room of inodes: that none is free now does not refuse one for ever."""
     make_ext4(disk, "-b", "4096")
