@@ -106,7 +106,7 @@ bool Client::give_name(const Name& name, const Fid& fid,
   if (object == nullptr) {
     return false;
   }
-  const std::vector<Name>& names = object->names;
+  const Names& names = object->names;
   const auto wrong = std::find_if(names.begin(), names.end(),
                                   [&](const Name& one) { return !is_right(one, fid); });
   const bool done = wrong != names.end() ? replica_.move(object->handle, *wrong, name)

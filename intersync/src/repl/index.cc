@@ -21,18 +21,26 @@ std::uint64_t mixed(std::uint64_t value) {
   return value ^ value >> 31;
 }
 
+std::optional<Object> nameless(const Object& object) {
+  return Object{.handle = object.handle, .type = object.type, .names = {}};
+}
+
 }  // namespace
 
-void Index::set(const Fid& fid, std::optional<Object> object) {
+/// All of an object but its names, which stay; it goes only without any.
+void Index::set(const Fid& fid, const std::optional<Object>& object) {
   const auto old = objects_.find(fid);
   if (journaling_) {
     journal_.push_back(
-        {.fid = fid, .object = old != objects_.end() ? std::optional(old->second) : std::nullopt});
+        {.fid = fid, .object = old != objects_.end() ? nameless(old->second) : std::nullopt});
   }
-  if (object) {
-    objects_.insert_or_assign(fid, *std::move(object));
+  if (!object) {
+    objects_.erase(fid);
   } else if (old != objects_.end()) {
-    objects_.erase(old);
+    old->second.handle = object->handle;
+    old->second.type = object->type;
+  } else {
+    objects_.emplace(fid, *object);
   }
 }
 
@@ -44,9 +52,11 @@ void Index::own(const Name& name, std::optional<Fid> owner) {
   }
   if (old != names_.end()) {
     digest_ ^= hash_of(name, old->second);
+    objects_.at(old->second).names.erase(name);
   }
   if (owner) {
     digest_ ^= hash_of(name, *owner);
+    objects_.at(*owner).names.insert(name);
     names_.insert_or_assign(name, *owner);
   } else if (old != names_.end()) {
     names_.erase(old);
@@ -106,9 +116,6 @@ void Index::give(const Fid& fid, const Name& name) {
   if (const std::optional<Fid> other = at(name)) {
     take(*other, name);
   }
-  Object changed = *find(fid);
-  changed.names.insert(std::upper_bound(changed.names.begin(), changed.names.end(), name), name);
-  set(fid, std::move(changed));
   own(name, fid);
 }
 
@@ -118,7 +125,7 @@ void Index::put(const Fid& fid, const std::optional<Object>& object, const Name&
     take(*old, name);
   }
   if (object && find(fid) == nullptr) {
-    set(fid, Object{.handle = object->handle, .type = object->type, .names = {}});
+    set(fid, object);
   }
   give(fid, name);
 }
@@ -126,7 +133,7 @@ void Index::put(const Fid& fid, const std::optional<Object>& object, const Name&
 void Index::exchange(const Fid& one, const Name& from, const Fid& other, const Name& to) {
   const auto copy_of = [this](const Fid& fid) {
     const Object* object = find(fid);
-    return object != nullptr ? std::optional(*object) : std::nullopt;
+    return object != nullptr ? nameless(*object) : std::nullopt;
   };
   // Each may not be known, or not where the record finds it: a walk saw what came later.
   const std::optional<Object> first = copy_of(one);
@@ -139,11 +146,11 @@ void Index::take(const Fid& fid, const Name& name) {
   if (!has_name(fid, name)) {
     return;
   }
-  Object changed = *find(fid);
-  std::erase(changed.names, name);
   own(name, std::nullopt);
-  // What has no name left is not in the tree.
-  set(fid, changed.names.empty() ? std::nullopt : std::optional(std::move(changed)));
+  if (find(fid)->names.empty()) {
+    // What has no name left is not in the tree.
+    set(fid, std::nullopt);
+  }
 }
 
 void Index::add(const Found& found) {
@@ -157,10 +164,7 @@ void Index::add(const Found& found) {
       if (old == found.name) {
         return;
       }
-      Object changed = *find(found.fid);
-      std::erase(changed.names, old);
       own(old, std::nullopt);
-      set(found.fid, std::move(changed));
     }
   }
   give(found.fid, found.name);
@@ -242,9 +246,7 @@ std::optional<Index::Way> Index::way(const Fid& from, const Fid& to) const {
 
 void Index::set_handle(const Fid& fid, const Handle& handle) {
   if (const Object* object = find(fid)) {
-    Object changed = *object;
-    changed.handle = handle;
-    set(fid, std::move(changed));
+    set(fid, Object{.handle = handle, .type = object->type, .names = {}});
   }
 }
 

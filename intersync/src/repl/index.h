@@ -3,6 +3,7 @@
 #pragma once
 
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -17,10 +18,17 @@ struct NameHash {
   }
 };
 
+/// In order. A file may have tens of thousands.
+class Names : public std::set<Name> {
+ public:
+  using std::set<Name>::set;
+  [[nodiscard]] const Name& front() const { return *begin(); }
+};
+
 struct Object {
   Handle handle;
-  std::uint32_t type = 0;   ///< S_IFMT of its mode.
-  std::vector<Name> names;  ///< Sorted.
+  std::uint32_t type = 0;  ///< S_IFMT of its mode.
+  Names names;
 
   bool operator==(const Object&) const = default;
 };
@@ -78,13 +86,13 @@ class Index {
  private:
   struct Change {
     Fid fid;
-    std::optional<Object> object;
-    std::optional<Name> name;  ///< Then it is about the name, and was this object's.
+    std::optional<Object> object;  ///< Its names are changes of their own.
+    std::optional<Name> name;      ///< Then it is about the name, and was this object's.
     std::optional<Fid> owner;
   };
   [[nodiscard]] std::uint64_t hash_of(const Name& name, const Fid& fid) const;
   [[nodiscard]] const Name* name_of_directory(const Fid& fid) const;
-  void set(const Fid& fid, std::optional<Object> object);
+  void set(const Fid& fid, const std::optional<Object>& object);
   void own(const Name& name, std::optional<Fid> owner);
   void give(const Fid& fid, const Name& name);
   void take(const Fid& fid, const Name& name);

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <chrono>
 #include <string>
 
 #include "repl/test_records.h"
@@ -28,9 +29,9 @@ Index sample() {
 TEST(Index, FollowsNames) {
   Index index = sample();
   index.apply(link(kA, {kDir, "second"}), std::nullopt);
-  EXPECT_EQ(index.find(kA)->names, (std::vector<Name>{in_root("a"), {kDir, "second"}}));
+  EXPECT_EQ(index.find(kA)->names, (Names{in_root("a"), {kDir, "second"}}));
   index.apply(rename(kB, {kDir, "b"}, in_root("a"), kA), std::nullopt);
-  EXPECT_EQ(index.find(kA)->names, (std::vector<Name>{{kDir, "second"}}));
+  EXPECT_EQ(index.find(kA)->names, (Names{{kDir, "second"}}));
   EXPECT_EQ(index.at(in_root("a")), kB);
   index.apply(unlink(kA, {kDir, "second"}, 0), std::nullopt);
   EXPECT_EQ(index.find(kA), nullptr);
@@ -162,6 +163,38 @@ TEST(Index, TakesChangesBack) {
   index.roll_back(0);
   EXPECT_TRUE(index == before);
   EXPECT_EQ(index.digest(), digest);
+}
+
+/// Of a file with as many names as ext4 lets it have each costs as much as of one with two.
+TEST(Index, ManyNamesOfOneFileTakeNoLongerThanOfMany) {
+  constexpr std::uint64_t kMany = 50'000;
+  const auto name = [](std::uint64_t number) {
+    return Name{kDir, "a name of some length " + std::to_string(number * 7919 % kMany)};
+  };
+  const auto start = std::chrono::steady_clock::now();
+  Index index = sample();
+  for (std::uint64_t i = 0; i < kMany; i++) {
+    index.add({.fid = kA, .handle = {}, .mode = S_IFREG, .name = name(i)});
+  }
+  EXPECT_EQ(index.find(kA)->names.size(), kMany + 1);
+  const Index before = index;
+  const std::uint64_t digest = index.digest();
+  index.begin();
+  for (std::uint64_t i = 0; i < kMany; i++) {
+    index.apply(rename(kA, name(i), in_root(std::to_string(i)), std::nullopt), std::nullopt);
+    index.set_handle(kA, {.ino = i, .generation = 1, .result = {}});
+  }
+  EXPECT_EQ(index.find(kA)->names.size(), kMany + 1);
+  index.roll_back(0);
+  index.end();
+  EXPECT_TRUE(index == before);
+  EXPECT_EQ(index.digest(), digest);
+  for (std::uint64_t i = 0; i < kMany; i++) {
+    index.apply(unlink(kA, name(i), 1), std::nullopt);
+  }
+  EXPECT_EQ(index.find(kA)->names, (Names{in_root("a")}));
+  // A second on an idle machine; with copies of all names many minutes.
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
 }
 
 TEST(Index, TheDigestIsOfNamesAndMakersNotOfIndices) {
