@@ -35,6 +35,8 @@ namespace {
 
 /// Bytes of the log that are read at once, and of a body.
 constexpr std::size_t kPiece = std::size_t{1} << 18;
+/// Directories that are held for a batch: those of all names that a new body may take, and more.
+constexpr std::size_t kMostAtHand = IZO_REINT_NAMES_MAX + 4;
 /// The longest table that is read.
 constexpr std::size_t kLongestTable = std::size_t{64} << 20;
 
@@ -350,6 +352,36 @@ void KernelReplica::set_received(const kml::Uuid& peer, const repl::Received& po
   look_at_peers();
 }
 
+void KernelReplica::look_up(const kml::Record& record) {
+  at_hand_.clear();
+  const auto hold_directory = [this](const kml::Fid& fid) {
+    if (at_hand_.size() == kMostAtHand) {
+      return;
+    }
+    if (UniqueFd directory = open_directory(fid)) {
+      at_hand_.push_back(std::move(directory));
+    }
+  };
+  const auto hold_object = [&](const kml::Fid& fid) {
+    if (index_->has_directory(fid)) {
+      hold_directory(fid);
+    } else if (const repl::Object* object = index_->find(fid)) {
+      for (const Name& name : object->names) {
+        hold_directory(name.dir);
+      }
+    }
+  };
+  hold_object(record.object);
+  for (const auto& place : {record.place, record.to, record.hint}) {
+    if (place) {
+      hold_directory(place->dir);
+    }
+  }
+  if (record.replaced) {
+    hold_object(record.replaced->fid);
+  }
+}
+
 std::vector<repl::Result> KernelReplica::apply(const repl::Batch& batch) {
   const std::vector<std::byte> operations = operations_of(batch);
   std::vector<izo_reint_result> results(batch.operations.size());
@@ -365,6 +397,7 @@ std::vector<repl::Result> KernelReplica::apply(const repl::Batch& batch) {
   raw.epoch = batch.epoch;
   raw.decided = batch.decided;
   tree_.let_go();
+  const std::vector<UniqueFd> at_hand = std::exchange(at_hand_, {});
   ask(tree_.root(), IZO_IOC_REINT, raw, "ioctl IZO_IOC_REINT");
   results.resize(std::min<std::size_t>(raw.done + std::size_t{1}, results.size()));
   std::vector<repl::Result> out;

@@ -40,6 +40,7 @@ class KernelReplica final : public repl::Replica {
   std::uint16_t index_of(const kml::Uuid& replica) override;
   std::optional<repl::Received> received(const kml::Uuid& peer) override;
   void set_received(const kml::Uuid& peer, const repl::Received& position) override;
+  void look_up(const kml::Record& record) override;
   std::vector<repl::Result> apply(const repl::Batch& batch) override;
   std::vector<kml::Fid> walk(const kml::Fid& top,
                              const std::function<void(const repl::Found&)>& visit) override;
@@ -67,6 +68,7 @@ class KernelReplica final : public repl::Replica {
   FilesetTree tree_;
   kernel::LogFile log_;
   const repl::Index* index_ = nullptr;
+  std::vector<UniqueFd> at_hand_;  // directories that the next apply() needs
   std::vector<kml::Uuid> table_;
   std::map<kml::Uuid, repl::Received> received_;
   std::size_t most_received_ = 0;  // positions that there is room for

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <system_error>
+#include <utility>
 
 #include "base/error.h"
 
@@ -614,6 +615,9 @@ ModelReplica::Outcome ModelReplica::apply_one(const Operation& operation,
   }
   if (refuses(record)) {
     return {.code = IZO_REINT_REFUSED};
+  }
+  if (is_cold(record.object) && std::exchange(looked_up_, std::nullopt) != record.object) {
+    return {.code = IZO_REINT_NEED_NAME};
   }
   const Outcome object = birth ? Outcome() : find(operation.object, made);
   if (object.code != 0) {

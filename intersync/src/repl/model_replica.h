@@ -61,6 +61,7 @@ class ModelReplica final : public Replica {
   std::uint16_t index_of(const Uuid& replica) override;
   std::optional<Received> received(const Uuid& peer) override;
   void set_received(const Uuid& peer, const Received& position) override;
+  void look_up(const Record& record) override { looked_up_ = record.object; }
   std::vector<Result> apply(const Batch& batch) override;
   std::vector<Fid> walk(const Fid& top, const std::function<void(const Found&)>& visit) override;
   std::optional<Portrait> portrait(const Fid& fid) override;
@@ -136,6 +137,8 @@ class ModelReplica final : public Replica {
   std::function<bool(const Fid&)> is_on_its_way = [](const Fid&) { return false; };
   /// Says which files are open for writing, but not changed.
   std::function<bool(const Fid&)> is_open = [](const Fid&) { return false; };
+  /// Says which objects apply() finds only if they were looked up just before.
+  std::function<bool(const Fid&)> is_cold = [](const Fid&) { return false; };
   /// It takes no change of the engine's own.
   bool is_full = false;
   /// Peers that it has room for.
@@ -190,6 +193,7 @@ class ModelReplica final : public Replica {
   std::int64_t late_;
   Disk disk_;
   Disk committed_;
+  std::optional<Fid> looked_up_;
   std::uint64_t trimmed_ = 0;  // number of the last record that is not kept any more
   std::uint64_t records_made_ =
       0;  // the clock by which records are made: it is no part of the disk

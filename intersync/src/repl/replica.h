@@ -194,6 +194,10 @@ class Replica {
   /// Throws NoRoom.
   virtual void set_received(const Uuid& peer, const Received& position) = 0;
 
+  /// Looks up what a record names where the index has it, so that the next apply() finds it there:
+  /// not all file systems tell the kernel by a number where an object is.
+  virtual void look_up(const Record& record) = 0;
+
   /// As IZO_IOC_REINT: results of what was done, and of the one that ended the batch.
   virtual std::vector<Result> apply(const Batch& batch) = 0;
 

@@ -345,6 +345,7 @@ struct Tree::Turn {
   unsigned tries = 0;
   unsigned changes = 0;
   unsigned changed = 0;  ///< How often it was not as it had been decided about.
+  unsigned missed = 0;   ///< How often the kernel did not find what it names.
 };
 
 Tree::Decision Tree::resolve(const Operation& operation, const Result& result, Turn& turn) {
@@ -376,6 +377,14 @@ Tree::Decision Tree::resolve(const Operation& operation, const Result& result, T
       }
       return First{};
     }
+    case IZO_REINT_NEED_NAME:
+      // Nobody had it in use: looked up, it is found. Or names have changed, and our log tells.
+      if (turn.missed > kTries || (turn.missed != 0 && !catch_up_all())) {
+        return Blocked{"the kernel does not find what the index has"};
+      }
+      turn.missed++;
+      replica_.look_up(operation.record);
+      return First{};
     case IZO_REINT_MISSING:
       if (operation.record.op == Op::kRemovexattr) {
         return Passed::kAlready;

@@ -312,5 +312,21 @@ TEST_F(TreeTest, WhatWasChangedJustNowIsDecidedAnewAtOnce) {
   even();
 }
 
+/// What the kernel does not find by its number, as nobody has it in use, is looked up; it is not
+/// passed since others write meanwhile, which their records say nothing about.
+TEST_F(TreeTest, WhatNobodyHasInUseIsLookedUpHoweverMuchElseIsWritten) {
+  here_.rename(root("f"), root("g"), false);
+  write(here_, "g", "new");
+  const std::uint64_t had = accepted();
+  there_.is_cold = [](const Fid&) { return true; };
+  const Pushed pushed = push_under_load();
+  there_.is_cold = [](const Fid&) { return false; };
+  EXPECT_EQ(pushed.stopped, "");
+  EXPECT_EQ(pushed.accepted.recno, had + 2);
+  ASSERT_NE(there_.ino_at(root("g")), 0U);
+  EXPECT_EQ(there_.text_of(there_.ino_at(root("g"))), "new");
+  even();
+}
+
 }  // namespace
 }  // namespace izo::repl

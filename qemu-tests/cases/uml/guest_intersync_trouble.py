@@ -265,6 +265,41 @@ def test_other_subvolumes(disk: str, second_disk: str) -> None:
         beside_subvolumes(disk, second_disk, is_server)
 
 
+def changed_in_the_cold(here: str, there: str, number: int) -> None:
+    """What one side does in directories and to files that nobody has in use on the other."""
+    syncfs(there)
+    Path("/proc/sys/vm/drop_caches").write_text("2", encoding="ascii")
+    text = f"{number}".encode()
+    for name in "abc":
+        Path(here, name, "f").write_bytes(name.encode() + text)
+        os.mkdir(f"{here}/{name}/{name}/new")
+        os.rename(f"{here}/{name}/{name}/new", f"{here}/{name}/{number}")
+    # In the root, which is always there: it comes behind all that.
+    Path(here, "last").write_bytes(text)
+    wait_until(lambda: Path(there, "last").read_bytes() == text, f"what comes behind change {number}")
+    for name in "abc":
+        equal((Path(there, name, "f").read_bytes(), os.stat(f"{there}/{name}/{name}/g").st_nlink,
+               os.path.isdir(f"{there}/{name}/{number}")), (name.encode() + text, 2, True), f"{name} there")
+
+
+@intermezzo_only
+def test_what_nobody_has_in_use(disk: str, second_disk: str) -> None:
+    """It is found on caches too that do not tell the kernel by a number where a directory is."""
+    make_btrfs(second_disk)
+    for where, fstype, options in ((second_disk, "intermezzo", f"{OPTIONS},cache_type=btrfs"),
+                                   ("none", "vintermezzo", OPTIONS)):
+        make_ext4(disk, "-b", "4096")
+        with mounted(disk, OPTIONS) as root, mounted(where, options, fstype) as other, started(root, other):
+            Path(root, "last").touch()
+            for name in "abc":
+                os.makedirs(f"{root}/{name}/{name}")
+                Path(root, name, "f").touch()
+                os.link(f"{root}/{name}/f", f"{root}/{name}/{name}/g")
+            wait_until(lambda: os.path.exists(f"{other}/c/c/g"), "all of it")
+            for number, (here, there) in enumerate(((root, other), (other, root), (root, other))):
+                changed_in_the_cold(here, there, number)
+
+
 def refused(root: str) -> list[str]:
     """What a server says that does not start, by lines."""
     done = subprocess.run([program(), "--log=none", "--state=/tmp/state", "--plain-http",
