@@ -143,8 +143,11 @@ static int izo_make_there(struct izo_step *step, struct izo_spot *s, const struc
 		return IZO_REINT_REFUSED;
 	izo_ctx_remote(&ctx, step);
 	err = izo_do_make(&ctx, dir, s->dentry, new);
-	/* a device that the caller may not make; more attributes than fit into a transaction */
-	if (err == -EPERM ||
+	/*
+	 * A device that the caller may not make; a target longer than this cache can hold; more
+	 * attributes than fit into a transaction.
+	 */
+	if (err == -EPERM || (err == -ENAMETOOLONG && S_ISLNK(new->mode)) ||
 	    (err == -EMLINK && izo_record_find(step->remote.head, IZO_ITEM_XATTR, NULL, &len)))
 		return IZO_REINT_REFUSED;
 	if (err)

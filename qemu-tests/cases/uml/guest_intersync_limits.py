@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Replicas at their limits: a full disk on either side, files with long holes, many files."""
+"""Replicas at their limits: a full disk on either side, what one cache cannot hold, files with long holes, many
+files, deep trees.
+"""
 
 from __future__ import annotations
 
@@ -175,6 +177,42 @@ def test_files_that_are_too_large_for_the_client(disk: str, second_disk: str) ->
 def test_files_that_are_too_large_for_the_server(disk: str, second_disk: str) -> None:
     """They are passed, and that is said once; nothing waits, and they come when they have become shorter."""
     too_large(disk, second_disk, is_servers=False)
+
+
+def too_long(disk: str, second_disk: str, is_servers: bool) -> None:
+    """The server's cache has the small blocks, or the client's."""
+    for one, is_small in ((disk, is_servers), (second_disk, not is_servers)):
+        make_ext4(one, "-b", "1024" if is_small else "4096", size="32M")
+    with mounted(disk, OPTIONS) as root, mounted(second_disk, OPTIONS) as other, running(root, other) as both:
+        both.converge()
+        small, large = both.sides(is_servers)
+        here, there = (Path(daemon.words[-1]) for daemon in (small, large))
+        (there / "long").symlink_to("x" * 1100)
+        (there / "after").write_bytes(b"after")
+        wait_until(lambda: (here / "after").exists(), "what comes after it")
+        os.lchown(there / "long", 1000, 1000)
+        (there / "long").rename(there / "renamed")
+        (there / "last").mkdir()
+        wait_until(lambda: (here / "last").exists(), "what comes after what is done with it")
+        said = lines_with(small, "does not take it")
+        equal(any("symlink of long" in line for line in said), True, f"lines {said}")
+        (here / "back").mkdir()
+        wait_until(lambda: (there / "back").exists(), "the other way")
+        equal(os.readlink(there / "renamed"), "x" * 1100, "what stays where it was made")
+        (there / "renamed").unlink()
+        both.converge()
+
+
+@intermezzo_only
+def test_symbolic_links_too_long_for_the_client(disk: str, second_disk: str) -> None:
+    """Blocks of 1 KiB cannot hold a target that those of 4 KiB can: it says so, and all else is shared."""
+    too_long(disk, second_disk, is_servers=False)
+
+
+@intermezzo_only
+def test_symbolic_links_too_long_for_the_server(disk: str, second_disk: str) -> None:
+    """Likewise what a client has made; and the client keeps it."""
+    too_long(disk, second_disk, is_servers=True)
 
 
 @intermezzo_only

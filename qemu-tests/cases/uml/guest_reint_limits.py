@@ -282,6 +282,20 @@ def test_immutable_directories_keep_their_names(disk: str, second_disk: str) -> 
 
 
 @intermezzo_only
+def test_symbolic_links_that_the_cache_cannot_hold(disk: str, second_disk: str) -> None:
+    """A target of 1100 bytes, on blocks of 1 KiB: it is refused, for what comes after it to be applied."""
+    with two(disk, second_disk) as replica:
+        os.symlink("x" * 1100, f"{replica.peer_root}/s")
+        os.mkdir(f"{replica.peer_root}/d")
+        said = replica.pull()[-1]
+        equal((said.code, os.path.lexists(f"{replica.root}/s")), ("refused", False), str(said))
+        pass_over(replica)
+        all_stored(replica.pull())
+        equal(os.path.isdir(f"{replica.root}/d"), True, "what comes after it")
+    check_ext(second_disk)
+
+
+@intermezzo_only
 def test_set_id_bits_that_a_peer_set_are_taken_away_with_a_record(disk: str, second_disk: str) -> None:
     """A file that was written before a peer made it set-user-id: the next writer's taking that away is
     recorded."""
