@@ -189,6 +189,12 @@ static void izo_write_unlock(struct inode *inode, bool exclusive)
 		inode_unlock_shared(inode);
 }
 
+/* Has the cache each write to the file on the medium before it returns, whoever writes? */
+static bool izo_writes_through(const struct inode *inode)
+{
+	return IS_SYNC(izo_lower(inode)) || IS_DAX(izo_lower(inode));
+}
+
 static ssize_t izo_write_iter(struct kiocb *iocb, struct iov_iter *from)
 {
 	struct file *file = iocb->ki_filp;
@@ -209,7 +215,7 @@ static ssize_t izo_write_iter(struct kiocb *iocb, struct iov_iter *from)
 	if (ret)
 		return ret;
 	ret = izo_body_dirty(inode, iocb->ki_flags & IOCB_NOWAIT);
-	if (!ret && iocb->ki_flags & (IOCB_DIRECT | IOCB_DSYNC))
+	if (!ret && (iocb->ki_flags & (IOCB_DIRECT | IOCB_DSYNC) || izo_writes_through(inode)))
 		ret = izo_body_entry_commit(inode, iocb->ki_flags & IOCB_NOWAIT);
 	if (!ret)
 		ret = backing_file_write_iter(izo_lower_file(file), from, iocb, iocb->ki_flags,
@@ -228,6 +234,9 @@ static ssize_t izo_splice_read(struct file *in, loff_t *ppos, struct pipe_inode_
 	};
 	int err = izo_sync_flags(in);
 
+	/* O_DIRECT was set since the VFS has looked */
+	if (!err && izo_lower_file(in)->f_flags & O_DIRECT)
+		err = izo_body_entry_commit(file_inode(in), false);
 	if (err)
 		return err;
 	return backing_file_splice_read(izo_lower_file(in), ppos, pipe, len, flags, &ctx);
@@ -306,7 +315,12 @@ static long izo_fallocate(struct file *file, int mode, loff_t offset, loff_t len
 
 static int izo_fadvise(struct file *file, loff_t offset, loff_t len, int advice)
 {
-	return vfs_fadvise(izo_lower_file(file), offset, len, advice);
+	int err = 0;
+
+	/* pages that are not needed any more are written out first */
+	if (advice == POSIX_FADV_DONTNEED)
+		err = izo_body_entry_commit(file_inode(file), false);
+	return err ? err : vfs_fadvise(izo_lower_file(file), offset, len, advice);
 }
 
 static ssize_t izo_copy_file_range(struct file *in, loff_t pos_in, struct file *out,
@@ -318,12 +332,20 @@ static ssize_t izo_copy_file_range(struct file *in, loff_t pos_in, struct file *
 	/* Only between two files of ours are both ends backing files. */
 	if (in->f_op != &izo_file_operations)
 		return -EOPNOTSUPP;
+	ret = izo_sync_flags(in);
+	if (!ret)
+		ret = izo_sync_flags(out);
+	if (ret)
+		return ret;
 	inode_lock(inode);
 	ret = file_remove_privs(out);
 	if (!ret)
 		ret = izo_body_dirty(inode, false);
-	if (!ret && out->f_iocb_flags & (IOCB_DIRECT | IOCB_DSYNC))
+	if (!ret && (out->f_iocb_flags & (IOCB_DIRECT | IOCB_DSYNC) || izo_writes_through(inode)))
 		ret = izo_body_entry_commit(inode, false);
+	/* as a direct read */
+	if (!ret && in->f_iocb_flags & IOCB_DIRECT)
+		ret = izo_body_entry_commit(file_inode(in), false);
 	if (!ret)
 		ret = vfs_copy_file_range(izo_lower_file(in), pos_in, izo_lower_file(out), pos_out,
 					  len, flags);

@@ -170,6 +170,9 @@ static int izo_do_resize(struct dentry *dentry, struct iattr *attr)
 	struct vfsmount *mnt = izo_sb(inode->i_sb)->lower_mnt;
 	int err = izo_body_dirty(inode, false);
 
+	/* the rest of the last block is made zero, on the medium at once */
+	if (!err && IS_DAX(izo_lower(inode)))
+		err = izo_body_entry_commit(inode, false);
 	if (err)
 		return err;
 	err = mnt_want_write(mnt);
@@ -334,10 +337,14 @@ int izo_fileattr_set(struct mnt_idmap *idmap, struct dentry *dentry, struct file
 static int izo_fiemap(struct inode *inode, struct fiemap_extent_info *fieinfo, u64 start, u64 len)
 {
 	struct inode *lower = izo_lower(inode);
+	int err = 0;
 
 	if (!lower->i_op->fiemap)
 		return -EOPNOTSUPP;
-	return lower->i_op->fiemap(lower, fieinfo, start, len);
+	/* dirty pages are written out first */
+	if (fieinfo->fi_flags & FIEMAP_FLAG_SYNC)
+		err = izo_body_entry_commit(inode, false);
+	return err ? err : lower->i_op->fiemap(lower, fieinfo, start, len);
 }
 
 /* Only for targets too long for i_link. */

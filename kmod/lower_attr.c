@@ -321,13 +321,18 @@ int izo_lower_set_acl(struct izo_ctx *ctx, struct inode *inode, struct posix_acl
 	return err;
 }
 
+static bool izo_makes_immutable(const struct inode *lower, const struct fileattr *fa)
+{
+	return S_ISREG(lower->i_mode) && fa->flags & FS_IMMUTABLE_FL && !IS_IMMUTABLE(lower);
+}
+
 /*
  * Setting the immutable flag writes the file out: before the handle, and with stores through
  * mappings held off, so that nothing is left to write within.
  */
 static int izo_fileattr_flush(struct inode *lower, const struct fileattr *fa)
 {
-	if (!S_ISREG(lower->i_mode) || !(fa->flags & FS_IMMUTABLE_FL) || IS_IMMUTABLE(lower))
+	if (!izo_makes_immutable(lower, fa))
 		return 0;
 	inode_dio_wait(lower);
 	unmap_mapping_range(lower->i_mapping, 0, 0, 0);
@@ -342,6 +347,8 @@ static int izo_fileattr_set_locked(struct izo_ctx *ctx, struct dentry *lower, st
 
 	if (!err)
 		err = izo_get_fileattr(lower, &before);
+	if (!err && izo_makes_immutable(inode, fa))
+		err = izo_body_entry_commit(ctx->change.object, false);
 	if (err)
 		return err;
 	filemap_invalidate_lock(inode->i_mapping);

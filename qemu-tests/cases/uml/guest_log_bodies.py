@@ -10,6 +10,7 @@ import errno
 import fcntl
 import mmap
 import os
+import struct
 import tempfile
 import resource
 import time
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Callable
 
 from guest.debug_switch import LINGER, going_wrong
-from guest.disks import copy_as_after_a_crash, make_ext4
+from guest.disks import copy_as_after_a_crash, make_ext4, run
 from guest.expect import equal, expect_errno, intermezzo_only, process_state, start_child, wait_until
 from guest.kernel_log import KernelLog
 from guest.kml import RECOVERED, Log
@@ -31,7 +32,8 @@ from guest.syscalls import call, syncfs
 CASE_DEADLINE = 300
 FILE_DEADLINE = 1200
 PAGE = 4096
-FICLONE = 0x40049409
+FICLONE, FS_IOC_FIEMAP, FIEMAP_SYNC = 0x40049409, 0xC020660B, 1
+WAIT_BEFORE = 1
 
 
 def write(path: str, data: bytes = b"data") -> None:
@@ -322,15 +324,21 @@ def test_clone_of_a_range_that_the_cache_refuses_is_no_change(disk: str) -> None
         equal(len(list(Log.of_mount(root).records())), before, "records")
 
 
-def recovered_after_a_crash(disk: str, second_disk: str, change: Callable[[str], object]) -> list[str]:
+def recovered_after_a_crash(disk: str, second_disk: str, change: Callable[[str], object],
+                            flag: str = "") -> list[str]:
     """Overwrite a body by `change`, which forces the new data out, and lose power right then: the operations
-    recorded by the next mount's recovery."""
+    recorded by the next mount's recovery. With `flag`, of chattr(1), of a file that has it."""
     make_ext4(disk)
     with mounted(disk, FILESET) as root:
         write(f"{root}/f", b"o" * PAGE)
         write(f"{root}/source", b"N" * 100)
+        if flag:
+            run("chattr", flag, f"{root}/f")
     with mounted(disk, f"{FILESET},commit=300") as root:
         wait_for_spares(root)
+        # an inode that was read in before the transaction of its entry, which then no fsync needs to commit
+        os.stat(f"{root}/f")
+        syncfs(root)
         change(f"{root}/f")
         copy_as_after_a_crash(disk, second_disk)
     with mounted(second_disk, FILESET) as root:
@@ -376,6 +384,57 @@ def test_data_is_forced_out_after_its_entry(disk: str, second_disk: str) -> None
     for change in (by_mapping, by_copy, by_splice, by_direct_read):
         recovered = recovered_after_a_crash(disk, second_disk, change)
         equal(recovered, ["close"], f"{change.__name__}: recovered")
+
+
+@intermezzo_only
+def test_synchronous_files_are_written_after_their_entries(disk: str, second_disk: str) -> None:
+    """chattr +S: each write, and each copy to it, goes to the medium at once."""
+    def by_write(path: str) -> None:
+        overwrite(path, b"N" * 100)
+
+    def by_copy(path: str) -> None:
+        source = os.open(f"{os.path.dirname(path)}/source", os.O_RDONLY)
+        target = os.open(path, os.O_WRONLY)
+        equal(os.copy_file_range(source, target, 100), 100, "bytes")
+        os.close(source)
+        os.close(target)
+
+    recovered = {change.__name__: recovered_after_a_crash(disk, second_disk, change, "+S")
+                 for change in (by_write, by_copy)}
+    equal(recovered, dict.fromkeys(recovered, ["close"]), "recovered")
+
+
+@intermezzo_only
+def test_data_that_others_force_out_has_its_entry(disk: str, second_disk: str) -> None:
+    """chattr +i, FIEMAP_FLAG_SYNC, a copy from an O_DIRECT descriptor, POSIX_FADV_DONTNEED: but for the first
+    one nobody needs to be able to write the file for them."""
+    def by_immutable(path: str) -> None:
+        overwrite(path, b"N" * 100)
+        run("chattr", "+i", path)
+
+    def by_fiemap(path: str) -> None:
+        overwrite(path, b"N" * 100)
+        with open(path, "rb") as stream:
+            fcntl.ioctl(stream, FS_IOC_FIEMAP, struct.pack("=QQIIII", 0, 2**64 - 1, FIEMAP_SYNC, 0, 0, 0))
+
+    def by_copy_from_direct(path: str) -> None:
+        overwrite(path, b"N" * 100)
+        source = os.open(path, os.O_RDONLY | os.O_DIRECT)
+        target = os.open(os.path.dirname(path), os.O_TMPFILE | os.O_RDWR)
+        equal(os.copy_file_range(source, target, PAGE), PAGE, "bytes")
+        os.close(source)
+        os.close(target)
+
+    def by_advice(path: str) -> None:
+        overwrite(path, b"N" * 100)
+        fd = os.open(path, os.O_RDONLY)
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        call("sync_file_range", fd, 0, PAGE, WAIT_BEFORE)
+        os.close(fd)
+
+    recovered = {change.__name__: recovered_after_a_crash(disk, second_disk, change)
+                 for change in (by_immutable, by_fiemap, by_copy_from_direct, by_advice)}
+    equal(recovered, dict.fromkeys(recovered, ["close"]), "recovered")
 
 
 @intermezzo_only
