@@ -16,14 +16,16 @@
 #include "intermezzo.h"
 #include "log.h"
 
-/* Flags that fcntl(F_SETFL) may change after the open. */
-#define IZO_SETFL_FLAGS (O_APPEND | O_NONBLOCK | O_NDELAY | O_DIRECT)
+/* Flags of the backing file that fcntl(F_SETFL) may change after the open. */
+#define IZO_SETFL_FLAGS (O_NONBLOCK | O_NDELAY | O_DIRECT)
 
 #define IZO_INHERITED_FMODE (FMODE_NOWAIT | FMODE_CAN_ODIRECT)
 
+/* Not O_APPEND: each write says whether it appends; one that is not to (RWF_NOAPPEND) would. */
 static int izo_open_flags(const struct file *file)
 {
-	return (file->f_flags & ~(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC)) | IZO_LOWER_OPEN_FLAGS;
+	return (file->f_flags & ~(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND)) |
+	       IZO_LOWER_OPEN_FLAGS;
 }
 
 /* From here on @file does I/O through @lower, which it owns. */

@@ -23,7 +23,7 @@ from guest.tree import Tree
 ALSO_ON = "vintermezzo"
 
 FICLONE, FIGETBSZ, FS_IOC_FIEMAP = 0x40049409, 2, 0xC020660B
-RWF_HIPRI, RWF_DSYNC, RWF_NOWAIT, RWF_APPEND = 1, 2, 8, 16
+RWF_HIPRI, RWF_DSYNC, RWF_NOWAIT, RWF_APPEND, RWF_NOAPPEND = 1, 2, 8, 16, 32
 PATTERN = bytes(range(256)) * 64
 
 
@@ -101,6 +101,21 @@ def test_vectors(tree: Tree) -> None:
     tree.note(os.pwritev(fd, [b"XY"], 0, RWF_APPEND), os.pwritev(fd, [b"Z"], 0, RWF_DSYNC))
     equal(tree.read("f"), b"ZbcdefgXY", "content")
     tree.note(errno_of(os.preadv, fd, [bytearray(4)], 0, 0x4000))
+    os.close(fd)
+
+
+def test_whether_a_write_appends_is_its_own_to_say(tree: Tree) -> None:
+    """RWF_NOAPPEND writes where it is told on a descriptor with O_APPEND, be that from the open or set later;
+    RWF_APPEND appends on one without."""
+    tree.write("f", b"0123456789")
+    fd = os.open("f", os.O_RDWR | os.O_APPEND)
+    tree.note(os.pwritev(fd, [b"a"], 0, RWF_NOAPPEND), tree.read("f"))
+    tree.note(os.pwrite(fd, b"b", 1), os.pwritev(fd, [b"c"], 2, RWF_NOAPPEND), tree.read("f"))
+    fcntl.fcntl(fd, fcntl.F_SETFL, 0)
+    tree.note(os.pwrite(fd, b"d", 3), os.pwritev(fd, [b"e"], 4, RWF_APPEND), tree.read("f"))
+    fcntl.fcntl(fd, fcntl.F_SETFL, os.O_APPEND)
+    tree.note(os.pwritev(fd, [b"f"], 5, RWF_NOAPPEND), os.write(fd, b"g"), tree.read("f"))
+    equal(tree.read("f"), b"a1cd4f6789beg", "content")
     os.close(fd)
 
 
