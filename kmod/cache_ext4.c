@@ -88,26 +88,27 @@ static bool izo_ext4_is_too_much(const struct izo_ctx *ctx, unsigned int credits
 	return ctx->change.remote && (int)credits >= izo_ext4_limit(ctx->log);
 }
 
+static bool izo_ext4_makes(const struct izo_change *c)
+{
+	return (c->op >= IZO_KML_CREATE && c->op <= IZO_KML_SYMLINK) ||
+	       (c->op == IZO_KML_RENAME && c->flags & IZO_KML_WHITEOUT);
+}
+
 /* What entries in the cache's quotas may need: a new object has an owner, chown(2) changes one. */
 static unsigned int izo_ext4_quota_credits(const struct izo_ctx *ctx)
 {
+	const struct izo_change *c = &ctx->change;
 	unsigned int quotas = 0;
 
 	for (int type = 0; type < MAXQUOTAS; type++)
 		quotas += sb_has_quota_loaded(izo_lower_sb(ctx->sb), type);
-	switch (ctx->change.op) {
-	case IZO_KML_CREATE:
-	case IZO_KML_MKDIR:
-	case IZO_KML_MKNOD:
-	case IZO_KML_SYMLINK:
-		return quotas * IZO_EXT4_QUOTA_INIT;
-	case IZO_KML_SETATTR:
-		return quotas * (IZO_EXT4_QUOTA_INIT + IZO_EXT4_QUOTA_DEL);
-	case IZO_KML_RENAME:
-		return ctx->change.flags & IZO_KML_WHITEOUT ? quotas * IZO_EXT4_QUOTA_INIT : 0;
-	default:
-		return 0;
-	}
+	/* a peer's gets another owner than it was made with; see izo_ext4_hold_quotas() */
+	if (izo_ext4_makes(c))
+		return quotas * (c->remote ? IZO_EXT4_QUOTA_DEL : IZO_EXT4_QUOTA_INIT);
+	/* owner and group, or the project */
+	if (c->op == IZO_KML_SETATTR)
+		return min(quotas, 2U) * (IZO_EXT4_QUOTA_INIT + IZO_EXT4_QUOTA_DEL);
+	return 0;
 }
 
 static unsigned int izo_ext4_credits(const struct izo_ctx *ctx, unsigned int blocks)
@@ -119,7 +120,7 @@ static unsigned int izo_ext4_credits(const struct izo_ctx *ctx, unsigned int blo
 /*
  * Does the largest change fit into a transaction, with a block for what it revokes? jbd2 refuses a
  * handle that does not, with a warning. Most for ext4 needs a rename that leaves a whiteout, most
- * for the log an attribute.
+ * for the log an attribute; a peer's record needs less.
  */
 static bool izo_ext4_journal_fits(struct izo_log *log)
 {
@@ -184,6 +185,53 @@ static int izo_ext4_open(struct izo_log *log, struct izo_area *area, const struc
 	return 0;
 }
 
+static void izo_ext4_drop_quotas(struct izo_ctx *ctx)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(ctx->quotas); i++) {
+		izo_quota_put(ctx->quotas[i]);
+		ctx->quotas[i] = NULL;
+	}
+}
+
+static int izo_ext4_hold_owners(struct izo_ctx *ctx, const struct izo_kml_attr *a)
+{
+	const struct kqid ids[] = {
+		make_kqid_uid(current_fsuid()),
+		make_kqid_gid(current_fsgid()),
+		make_kqid(&init_user_ns, USRQUOTA, le32_to_cpu(a->uid)),
+		make_kqid(&init_user_ns, GRPQUOTA, le32_to_cpu(a->gid)),
+		make_kqid(&init_user_ns, PRJQUOTA, le32_to_cpu(a->projid)),
+	};
+
+	BUILD_BUG_ON(ARRAY_SIZE(ids) != ARRAY_SIZE(ctx->quotas));
+	for (size_t i = 0; i < ARRAY_SIZE(ids); i++) {
+		struct dquot *dquot = ERR_PTR(-ESRCH);
+
+		if (qid_valid(ids[i]))
+			dquot = izo_quota_get(izo_lower_sb(ctx->sb), ids[i]);
+		/* ESRCH: there is no such quota */
+		if (IS_ERR(dquot) && dquot != ERR_PTR(-ESRCH)) {
+			izo_ext4_drop_quotas(ctx);
+			return PTR_ERR(dquot);
+		}
+		ctx->quotas[i] = IS_ERR(dquot) ? NULL : dquot;
+	}
+	return 0;
+}
+
+/*
+ * Whom a peer's record makes something for, and who owns it until then: the quotas know them before
+ * the handle begins, as a small journal has no room for new ones in it, and until it ends.
+ */
+static int izo_ext4_hold_quotas(struct izo_ctx *ctx)
+{
+	const struct izo_remote *m = ctx->change.remote;
+
+	if (!m || !izo_ext4_makes(&ctx->change))
+		return 0;
+	return izo_ext4_hold_owners(ctx, m->whiteout ? &m->whiteout->attr : m->attr);
+}
+
 /*
  * The only way to a handle. jbd2 asks nobody whether the file system is frozen or read-only; ext4
  * does, for its own handles; here the caller has, by mnt_want_write().
@@ -193,6 +241,7 @@ static int izo_ext4_start(struct izo_ctx *ctx, unsigned int blocks)
 	struct izo_log *log = ctx->log;
 	unsigned int credits = izo_ext4_credits(ctx, blocks);
 	handle_t *handle;
+	int err;
 
 	if (!log->journal)
 		return 0;
@@ -200,9 +249,14 @@ static int izo_ext4_start(struct izo_ctx *ctx, unsigned int blocks)
 		       __sb_write_started(izo_lower_sb(ctx->sb), SB_FREEZE_PAGEFAULT));
 	if (izo_ext4_is_too_much(ctx, credits))
 		return -EMLINK;
+	err = izo_ext4_hold_quotas(ctx);
+	if (err)
+		return err;
 	handle = jbd2__journal_start(log->journal, credits, 0, 16, GFP_NOFS, 0, __LINE__);
-	if (IS_ERR(handle))
+	if (IS_ERR(handle)) {
+		izo_ext4_drop_quotas(ctx);
 		return PTR_ERR(handle);
+	}
 	handle->h_ref += IZO_SPARE_REFS;
 	ctx->handle = handle;
 	ctx->tid = handle->h_transaction->t_tid;
@@ -226,9 +280,11 @@ static int izo_ext4_detach(struct izo_ctx *ctx)
 static int izo_ext4_stop(struct izo_ctx *ctx)
 {
 	handle_t *handle = ctx->handle;
+	int err = handle ? jbd2_journal_stop(handle) : 0;
 
 	ctx->handle = NULL;
-	return handle ? jbd2_journal_stop(handle) : 0;
+	izo_ext4_drop_quotas(ctx);
+	return err;
 }
 
 static struct buffer_head *izo_ext4_block(struct izo_log *log, struct izo_area *area, u32 pos,

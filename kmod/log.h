@@ -8,6 +8,7 @@
 #include <linux/jbd2.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
+#include <linux/quotaops.h>
 #include <linux/sizes.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
@@ -342,6 +343,28 @@ static inline unsigned int izo_log_blocks(const struct izo_log *log, size_t byte
 {
 	return DIV_ROUND_UP(bytes, log->block_size) + 3;
 }
+
+/* An entry of a quota is in use; -ESRCH: there is no such quota. */
+#ifdef CONFIG_QUOTA
+static inline struct dquot *izo_quota_get(struct super_block *sb, struct kqid id)
+{
+	return dqget(sb, id);
+}
+
+static inline void izo_quota_put(struct dquot *dquot)
+{
+	dqput(dquot);
+}
+#else
+static inline struct dquot *izo_quota_get(struct super_block *sb, struct kqid id)
+{
+	return ERR_PTR(-ESRCH);
+}
+
+static inline void izo_quota_put(struct dquot *dquot)
+{
+}
+#endif
 
 /* cache_ext4.c, cache_generic.c */
 extern const struct izo_cache_ops izo_ext4_ops;

@@ -11,6 +11,7 @@
 #include <linux/spinlock.h>
 #include <linux/wait.h>
 
+struct dquot;
 struct izo_cache_ops;
 struct izo_dirty;
 struct izo_log;
@@ -262,6 +263,7 @@ struct izo_change {
  * @buf: where the record is put together
  * @size: bytes there
  * @reserved: bytes promised in the log; 0: there were none, the log overflows
+ * @quotas: of the cache, in use until @handle ends, or NULL
  *
  * Every change goes through one izo_do_*() function with a context: a system call's, or that of a
  * peer's record being applied.
@@ -277,6 +279,7 @@ struct izo_ctx {
 	void *buf;
 	size_t size;
 	u32 reserved;
+	struct dquot *quotas[5];
 };
 
 /**

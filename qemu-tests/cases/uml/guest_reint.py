@@ -21,7 +21,7 @@ from guest.expect import as_user, equal, expect_errno, intermezzo_only, start_ch
 from guest.kml import Log, reseal
 from guest.mounting import mount_old, remount_old, umount
 from guest.reint import BATCH, OP, REF, REINT, Replica, ioctl, position, raw_records, submit
-from guest.reint_pair import all_stored, same, tree, two
+from guest.reint_pair import all_stored, pair, same, tree, two
 from guest.subject import FILESET, mounted
 from guest.syscalls import Inotify, RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT, rename
 
@@ -564,6 +564,29 @@ def resume(replica: Replica) -> None:
     for fid, names in replica.names.items():
         for _, name in names:
             replica.know(fid, os.fsdecode(name))
+
+
+@intermezzo_only
+def test_smallest_journal_with_three_quotas(disk: str, second_disk: str) -> None:
+    """What a peer makes and changes fits into it: new owners and projects, of whom the quotas have not heard,
+    a whiteout, an ACL that a directory hands down; each in a transaction of its own."""
+    quotas = ("-b", "4096", "-I", "256", "-O", "quota,project", "-E", "quotatype=usrquota:grpquota:prjquota")
+    make_ext4(disk, "-b", "4096", "-I", "256", "-O", "quota,project")
+    make_ext4(second_disk, *quotas, size="64M")
+    with pair(disk, second_disk, options="sync") as replica:
+        peer = replica.peer_root
+        os.mkdir(f"{peer}/d")
+        run("setfacl", "-d", "-m", "u:7:rwx,g:8:rx", f"{peer}/d")
+        for number in range(5):
+            os.mkdir(f"{peer}/d/{number}")
+            Path(f"{peer}/{number}").touch()
+            os.chown(f"{peer}/{number}", 1000 + number, 2000 + number)
+            run("chattr", "-p", str(3000 + number), f"{peer}/{number}")
+            os.chmod(f"{peer}/{number}", 0o4755)
+            rename(f"{peer}/{number}", f"{peer}/moved{number}", RENAME_WHITEOUT)
+        all_stored(replica.pull(batch=1))
+        same(peer, replica.root)
+    check_ext(second_disk)
 
 
 @intermezzo_only
