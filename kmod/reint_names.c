@@ -32,6 +32,9 @@ static int izo_lookup_item(struct dentry *dir, const struct izo_remote *m, u16 t
 		return IZO_REINT_MISSING;
 	place = izo_record_find(m->head, type, NULL, &len);
 	dentry = lookup_one_len((const char *)place->name, dir, len - sizeof(*place));
+	/* another tree of the cache has that name (btrfs) */
+	if (dentry == ERR_PTR(-EXDEV))
+		return IZO_REINT_CLASS;
 	if (IS_ERR(dentry))
 		return PTR_ERR(dentry);
 	*found = dentry;
@@ -89,8 +92,9 @@ static int izo_may_take(struct izo_step *step, struct izo_spot *s, const struct 
 		return IZO_REINT_CLASS;
 	if (!izo_ref_is(step, ref, victim))
 		return izo_reint_in_the_way(step, IZO_REINT_OTHER, victim);
+	/* swapon(2) marks the inode that has the pages */
 	if (IS_APPEND(dir) || IS_IMMUTABLE(dir) || IS_APPEND(victim) || IS_IMMUTABLE(victim) ||
-	    IS_SWAPFILE(victim))
+	    IS_SWAPFILE(izo_lower(victim)))
 		return IZO_REINT_REFUSED;
 	return 0;
 }

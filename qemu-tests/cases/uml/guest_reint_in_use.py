@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Callable, Iterator, NamedTuple
 
 from guest.changes import ACL_TWO_USERS
-from guest.disks import check_ext
+from guest.disks import check_ext, run
 from guest.expect import equal, expect_errno, intermezzo_only, start_child, wait_until
 from guest.kml import Log
 from guest.mounting import MS_BIND, mount_old, umount
@@ -544,6 +544,27 @@ class Reader:
         os.kill(self.child, signal.SIGKILL)
         os.waitpid(self.child, 0)
         os.close(self.kept)
+
+
+@intermezzo_only
+def test_active_swap_files_keep_their_names(disk: str, second_disk: str) -> None:
+    """The kernel writes to their blocks: like an immutable file one neither moves nor loses a name, until it
+    is in use no more."""
+    with two(disk, second_disk) as replica:
+        peer, here = replica.peer_root, replica.root
+        Path(f"{peer}/swap").write_bytes(bytes(1 << 20))
+        run("mkswap", f"{peer}/swap")
+        os.link(f"{peer}/swap", f"{peer}/second")
+        all_stored(replica.pull())
+        for path, change in (("swap", lambda: os.rename(f"{peer}/swap", f"{peer}/renamed")),
+                             ("renamed", lambda: os.unlink(f"{peer}/second"))):
+            call("swapon", f"{here}/{path}", 0)
+            change()
+            said = replica.pull()[-1]
+            call("swapoff", f"{here}/{path}")
+            equal(said.code, "refused", str(said))
+            all_stored(replica.pull())
+        same(peer, here)
 
 
 @intermezzo_only

@@ -794,6 +794,28 @@ def test_extent_size_hints_of_xfs_stay(disk: str, second_disk: str) -> None:
 
 
 @intermezzo_only
+def test_names_of_other_subvolumes(disk: str, second_disk: str) -> None:
+    """A name that is another subvolume here is this machine's own: nothing is made or renamed there."""
+    make_ext4(disk, "-b", "4096")
+    make_btrfs(second_disk)
+    with mounted(second_disk, fstype="btrfs") as root:
+        os.mkdir(f"{root}/.intermezzo", 0o700)
+        run("btrfs", "subvolume", "create", f"{root}/taken")
+    with pair(disk, second_disk, options="cache_type=btrfs") as replica:
+        peer = replica.peer_root
+        for name in ("d", "taken"):
+            os.mkdir(f"{peer}/{name}")
+        equal(replica.pull()[-1].code, "class", "made")
+        pass_over(replica)
+        os.rmdir(f"{peer}/taken")
+        equal(replica.pull()[-1].code, "class", "removed")
+        pass_over(replica)
+        os.rename(f"{peer}/d", f"{peer}/taken")
+        equal(replica.pull()[-1].code, "class", "renamed")
+        equal(os.path.isdir(f"{replica.root}/d"), True, "what is there")
+
+
+@intermezzo_only
 def test_a_log_below_a_project_of_its_own(disk: str, second_disk: str) -> None:
     """Where everything below the cache's root inherits a project, a body of another one still passes by the
     log's directory, as it must without a journal."""
