@@ -9,6 +9,7 @@
 #include <linux/backing-file.h>
 #include <linux/fadvise.h>
 #include <linux/falloc.h>
+#include <linux/filelock.h>
 #include <linux/mm.h>
 #include <linux/namei.h>
 #include <linux/pagemap.h>
@@ -70,8 +71,12 @@ static int izo_open(struct inode *inode, struct file *file)
 	const struct cred *old;
 	struct file *lower_file;
 	struct path lower;
-	int err = izo_lower_path(inode, &lower);
+	int err;
 
+	/* by a mapping, from a descriptor that is closed: the VFS looks at the upper inode */
+	if (file->f_flags & __FMODE_EXEC && inode_is_open_for_write(izo_lower(inode)))
+		return -ETXTBSY;
+	err = izo_lower_path(inode, &lower);
 	if (err)
 		return err;
 	/* The caller's right to open was tested on the upper inode. */
@@ -411,6 +416,25 @@ long izo_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	}
 }
 
+/* Those who have it open by a mapping only are counted below: as check_conflicting_open() does. */
+static bool izo_lease_conflicts(const struct file *file, int arg)
+{
+	const struct inode *lower = izo_lower(file_inode(file));
+	bool writes = file->f_mode & FMODE_WRITE, reads = !writes && file->f_mode & FMODE_READ;
+
+	if (arg == F_RDLCK)
+		return inode_is_open_for_write(lower);
+	return arg == F_WRLCK && (atomic_read(&lower->i_writecount) != writes ||
+				  atomic_read(&lower->i_readcount) != reads);
+}
+
+static int izo_setlease(struct file *file, int arg, struct file_lease **lease, void **priv)
+{
+	if (izo_lease_conflicts(file, arg) && !((*lease)->c.flc_flags & (FL_LAYOUT | FL_DELEG)))
+		return -EAGAIN;
+	return generic_setlease(file, arg, lease, priv);
+}
+
 static int izo_tmpfile_opened(struct inode *inode, struct file *file)
 {
 	izo_file_attach(file, file->private_data);
@@ -484,6 +508,7 @@ const struct file_operations izo_file_operations = {
 	.fsync			= izo_fsync,
 	.mmap			= izo_mmap,
 	.get_unmapped_area	= thp_get_unmapped_area,
+	.setlease		= izo_setlease,
 	.fallocate		= izo_fallocate,
 	.fadvise		= izo_fadvise,
 	.splice_read		= izo_splice_read,

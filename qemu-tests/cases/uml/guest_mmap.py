@@ -238,8 +238,8 @@ def test_locked_and_advised_mappings(tree: Tree) -> None:
 
 
 def test_running_program_is_protected(tree: Tree) -> None:
-    """A running program cannot be written (ETXTBSY), an open writer cannot be run, a mapped file can be
-    replaced."""
+    """A running program cannot be written (ETXTBSY), one that is open or mapped for writing cannot be run, a
+    mapped file can be replaced."""
     with open("/bin/sleep", "rb") as program:
         tree.write("sleep", program.read(), 0o755)
     child = os.fork()
@@ -257,15 +257,24 @@ def test_running_program_is_protected(tree: Tree) -> None:
     fd = os.open("script", os.O_WRONLY)
     expect_errno(errno.ETXTBSY, in_child, lambda: os.execv("./script", ["script"]))
     os.close(fd)
+    mapping = RawMapping("script", PAGE)
+    expect_errno(errno.ETXTBSY, in_child, lambda: os.execv("./script", ["script"]))
+    mapping.close()
+    equal(os.spawnv(os.P_WAIT, "./script", ["script"]), 0, "exit code")
 
 
 def test_leases_see_writers_through_mappings(tree: Tree) -> None:
-    """A read lease is refused while somebody has the file open for writing."""
+    """A lease is refused while somebody has the file open for writing, or mapped so."""
     tree.write("f", b"k")
     fd = os.open("f", os.O_RDONLY)
     writer = os.open("f", os.O_WRONLY)
     expect_errno(errno.EAGAIN, fcntl.fcntl, fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
     os.close(writer)
+    mapping = RawMapping("f", PAGE)
+    for kind in (fcntl.F_RDLCK, fcntl.F_WRLCK):
+        expect_errno(errno.EAGAIN, fcntl.fcntl, fd, fcntl.F_SETLEASE, kind)
+    mapping.close()
+    fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
     fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
     equal(fcntl.fcntl(fd, fcntl.F_GETLEASE), fcntl.F_RDLCK, "lease")
     fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
