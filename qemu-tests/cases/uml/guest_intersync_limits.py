@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Replicas at their limits: a full disk on either side, what one cache cannot hold, files with long holes, many
-files, deep trees.
+"""Replicas at their limits: a full disk on either side, what one cache cannot hold, files with long holes,
+many files, deep trees.
 """
 
 from __future__ import annotations
