@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-// One server and two clients on model replicas, with users who change all three, lost requests and
-// answers, killed daemons and power cuts: a seed gives one history, always the same. When the
-// changes stop, all three are equal (I8), and no text is lost that nobody has seen and replaced
-// (I5).
+// One server and two clients on model replicas, with users who change all three, lost and late
+// requests and answers, killed daemons and power cuts: a seed gives one history, always the same.
+// When the changes stop, all three are equal (I8), and no text is lost that nobody has seen and
+// replaced (I5).
 //
 // IZO_SIMULATION_SEED=N runs that one and says what happens; IZO_SIMULATION_SEEDS=N that many.
 #include <gtest/gtest.h>
@@ -147,6 +147,7 @@ class Simulation {
   struct Link {
     std::unique_ptr<Client> client;
     std::optional<std::pair<Request, Response>> late;  // a Pull's answer on its way
+    std::optional<Request> astray;  // a request that the client has given up, still on its way
   };
 
   std::array<ModelReplica*, 3> replicas() { return {&server_replica_, &one_, &two_}; }
@@ -277,6 +278,15 @@ class Simulation {
 
   bool exchange(std::size_t i) {
     Link& link = links_[i];
+    if (link.astray && (!faults_ || chance(20))) {
+      say("a request of before comes late");
+      const Request late = *std::exchange(link.astray, std::nullopt);
+      const Response unheard = server_->answer(late);
+      if (talk_ != nullptr) {
+        describe(i, late, unheard);
+      }
+      check_index();
+    }
     if (link.late && (!faults_ || chance(50))) {
       auto [request, response] = *std::exchange(link.late, std::nullopt);
       link.client->on(request, std::move(response));
@@ -289,6 +299,9 @@ class Simulation {
     }
     if (faults_ && chance(3)) {
       say("request lost");
+      if (chance(50)) {
+        link.astray = std::move(request);
+      }
       return fail(link);
     }
     Response response = server_->answer(*request);
