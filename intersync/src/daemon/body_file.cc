@@ -110,7 +110,7 @@ void BodyFile::read(std::uint64_t offset, std::span<std::byte> into) const {
 }
 
 bool BodyFile::is_whole() const {
-  if (!changes_) {
+  if (is_staged()) {
     return true;
   }
   const std::optional<kernel::Object> now = kernel::look_at(file_.get());

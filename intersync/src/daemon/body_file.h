@@ -47,11 +47,13 @@ class BodyFile final : public repl::Body {
   /// Is everything that was read of it until now the same body? Throws SysError.
   [[nodiscard]] bool is_whole() const;
 
+  /// Did it come from elsewhere, so that nobody can change it?
+  [[nodiscard]] bool is_staged() const { return !changes_; }
   /// Does the file have a name still? Throws SysError.
   [[nodiscard]] bool has_name() const;
 
   /// Not if its file was removed since: our log says so, on the medium or not. Throws SysError.
-  [[nodiscard]] bool is_wanted() const { return !changes_ || has_name(); }
+  [[nodiscard]] bool is_wanted() const { return is_staged() || has_name(); }
 
   /// Is it the body that `earlier` is, which was opened before, and open ever since? Throws
   /// SysError.

@@ -490,6 +490,13 @@ repl::Replica::Kept KernelReplica::keep_copy(const Name& name, const repl::Body&
                ? Kept::kDone
                : Kept::kTaken;
   }
+  if (from.is_staged() && !from.has_name()) {
+    // It is a file already, and only lacks a name.
+    const Kept kept = name_copy(from.fd(), directory.get(), name.name, like);
+    if (kept == Kept::kDone || kept == Kept::kTaken) {
+      return kept;
+    }
+  }
   // There, as one that was made elsewhere may not be linked into it: it gives what is made in it a
   // project, or encrypts that.
   const UniqueFd copy(
@@ -502,19 +509,29 @@ repl::Replica::Kept KernelReplica::keep_copy(const Name& name, const repl::Body&
     if (!from.is_whole()) {
       return Kept::kNot;
     }
-    const UniqueFd model = open_directory(like.dir);
-    if (model && ::fstatat(model.get(), like.name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-        S_ISREG(st.st_mode)) {
-      imitate(copy.get(), st);
-    }
-    checked(::fsync(copy.get()), "fsync", name.name);
   } catch (const SysError& error) {
     fail(error);
   }
-  if (::linkat(copy.get(), "", directory.get(), name.name.c_str(), AT_EMPTY_PATH) == 0) {
+  return name_copy(copy.get(), directory.get(), name.name, like);
+}
+
+repl::Replica::Kept KernelReplica::name_copy(int copy, int directory, const std::string& name,
+                                             const Name& like) {
+  struct stat st{};
+  try {
+    const UniqueFd model = open_directory(like.dir);
+    if (model && ::fstatat(model.get(), like.name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+        S_ISREG(st.st_mode)) {
+      imitate(copy, st);
+    }
+    checked(::fsync(copy), "fsync", name);
+  } catch (const SysError& error) {
+    fail(error);
+  }
+  if (::linkat(copy, "", directory, name.c_str(), AT_EMPTY_PATH) == 0) {
     return Kept::kDone;
   }
-  return why_not_kept("link", name.name);
+  return why_not_kept("link", name);
 }
 
 bool KernelReplica::move(const Handle& what, const Name& from, const Name& to) {

@@ -60,6 +60,8 @@ class KernelReplica final : public repl::Replica {
   }
   /// The directory of a name that stands for that object; empty if it does not any more.
   [[nodiscard]] UniqueFd directory_of(const repl::Name& name, const repl::Handle& what);
+  /// Gives a file without a name, which has all that it is to have, that name.
+  Kept name_copy(int copy, int directory, const std::string& name, const repl::Name& like);
   void look_at_peers();
   [[nodiscard]] std::string path_of(const std::string& file) const;
 

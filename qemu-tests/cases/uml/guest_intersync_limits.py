@@ -131,14 +131,46 @@ def test_files_with_long_holes(disk: str, second_disk: str) -> None:
         both.client.stop()
         write_within(f"{root}/of-client", b"server")
         write_within(f"{other}/of-client", b"client")
+        # What is removed here is copied there as it is, not as it came.
+        write_within(f"{root}/of-server", b"newer")
+        os.unlink(f"{other}/of-server")
         Path(other, "behind").touch()
         both.client.start()
-        wait_until(lambda: os.path.exists(f"{root}/behind"), "what comes behind a copy", 30)
-        copy, = conflicts(root)
+        wait_until(lambda: os.path.exists(f"{root}/behind"), "what comes behind copies", 30)
+        copy, newer = conflicts(root)
         for where in (root, other):
-            for name, word in ((copy, b"client"), ("of-client", b"server")):
+            for name, word in ((copy, b"client"), ("of-client", b"server"), (newer, b"newer")):
                 wait_until(lambda: read_within(f"{where}/{name}") == (HUGE, [word] * 3, True),
                            f"{where}/{name}", 30)
+
+
+@intermezzo_only
+def test_a_copy_is_what_came(disk: str, second_disk: str) -> None:
+    """A body that loses becomes the copy as it came: a disk with room for that, and not for another one, is
+    large enough, and nothing has to be copied while others wait."""
+    make_ext4(disk, "-b", "4096", "-N", "2000", size="48M")
+    make_ext4(second_disk, "-b", "4096")
+    with mounted(disk, OPTIONS) as root, mounted(second_disk, OPTIONS) as other, running(root, other) as both:
+        Path(root, "f").write_bytes(b"before")
+        os.chmod(f"{root}/f", 0o640)
+        both.converge()
+        both.client.stop()
+        found = os.statvfs(root)
+        size = found.f_bfree * found.f_bsize * 2 // 5
+        bodies = {where: os.urandom(size) for where in (root, other)}
+        for where, data in bodies.items():
+            Path(where, "f").write_bytes(data)
+            syncfs(where)
+        Path(other, "behind").touch()
+        both.client.start()
+        wait_until(lambda: os.path.exists(f"{root}/behind"), "what comes behind it", 30)
+        copy, = conflicts(root)
+        both.converge()
+        for where in (root, other):
+            equal(Path(where, copy).read_bytes() == bodies[other], True, f"the copy on {where}")
+            equal(Path(where, "f").read_bytes() == bodies[root], True, f"the file on {where}")
+            equal(oct(os.stat(f"{where}/{copy}").st_mode), "0o100640", "mode of the copy")
+        equal(lines_with(both.server, FULL), [], "lines about a full disk")
 
 
 def too_large(disk: str, second_disk: str, is_servers: bool) -> None:
