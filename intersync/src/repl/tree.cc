@@ -423,6 +423,9 @@ std::optional<Tree::Decision> Tree::submit_and_settle(const Batch& batch, Attemp
     if (!results[i].stored()) {
       return resolve(batch.operations[i], results[i], turn);
     }
+    // What was tried was tried with this one.
+    turn = {};
+    gives_way_ = false;
     // A body's is about times of directories. Without memory it is only not known what was made.
     if (results[i].code == IZO_REINT_INEXACT && batch.operations[i].record.op != Op::kClose &&
         results[i].error != -static_cast<int>(std::errc::not_enough_memory)) {
@@ -481,10 +484,6 @@ Tree::Progress Tree::apply(const Uuid& peer, std::uint64_t epoch, Batch::Kind ki
     const std::optional<Decision> next =
         submit_and_settle(batch, std::move(attempt), progress, turn);
     const std::size_t stored = progress.stored - before;
-    if (stored != 0) {
-      turn = {};
-      gives_way_ = false;
-    }
     if (!next) {
       continue;
     }

@@ -328,5 +328,29 @@ TEST_F(TreeTest, WhatNobodyHasInUseIsLookedUpHoweverMuchElseIsWritten) {
   even();
 }
 
+/// So is each of a row, at once: that one was found only so is no reason to give the next one up.
+TEST_F(TreeTest, EachOfARowThatNobodyHasInUseIsLookedUp) {
+  for (const std::string name : {"g", "h"}) {
+    create(there_, name);
+  }
+  settle();
+  for (const std::string name : {"f", "g", "h"}) {
+    ASSERT_TRUE(there_.rename(root(name), root("new " + name), false));
+  }
+  there_.commit();
+  here_.is_cold = [](const Fid&) { return true; };
+  for (unsigned i = 0; i < 5; i++) {
+    if (const std::optional<Request> request = client_.next()) {
+      client_.on(*request, server_.answer(*request));
+    }
+    EXPECT_EQ(client_.waiting(), "");
+  }
+  here_.is_cold = [](const Fid&) { return false; };
+  for (const std::string name : {"f", "g", "h"}) {
+    EXPECT_NE(here_.ino_at(root("new " + name)), 0U) << name;
+  }
+  even();
+}
+
 }  // namespace
 }  // namespace izo::repl
