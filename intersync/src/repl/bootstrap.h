@@ -69,6 +69,7 @@ class Bootstrap {
   [[nodiscard]] bool is_whole() const {
     return again_.empty() && misses_.empty() && unread_.empty();
   }
+  [[nodiscard]] Looks looks() const { return looks_; }
   /// How another one has to look for that, once this is done.
   [[nodiscard]] Looks next_looks() const { return next_looks_; }
   /// What is left, an example, for people.

@@ -750,6 +750,11 @@ TEST_F(BootstrapTest, ABodyThatCannotBeReadKeepsNothingElseAway) {
     if (!sealed) {
       EXPECT_LE(described, 10U);
     }
+    // What is sealed meanwhile is so in the end.
+    there.chattr(there.ino_at({.dir = kRootIno, .name = sealed ? "later than e" : "later than c"}),
+                 FS_IMMUTABLE_FL);
+    there.commit();
+    pass_seconds(20);
     there.is_leased = [](const Fid&) { return false; };
     pass_seconds(200);
     EXPECT_EQ(replica.manifest(true), there.manifest(true));

@@ -233,11 +233,12 @@ void Client::begin_copy(const Listed& listed, Bootstrap::Looks looks) {
 }
 
 void Client::end_copy() {
-  copy_waits_ = !bootstrap_->is_whole();
-  copy_lacks_ = copy_waits_
-                    ? "not all of the server's tree could be copied yet: " + bootstrap_->lacks()
-                    : std::string();
-  copy_looks_ = bootstrap_->next_looks();
+  const bool lacks_flags = unsealed_ && bootstrap_->looks() == Bootstrap::Looks::kAtMissing;
+  copy_waits_ = !bootstrap_->is_whole() || lacks_flags;
+  copy_lacks_ = !copy_waits_ ? std::string()
+                             : "not all of the server's tree could be copied yet: " +
+                                   (lacks_flags ? "flags of files" : bootstrap_->lacks());
+  copy_looks_ = unsealed_ ? Bootstrap::Looks::kAtAll : bootstrap_->next_looks();
   bootstrap_.reset();
   whole_behind_.reset();
   hold_ = UINT64_MAX;
@@ -248,6 +249,7 @@ void Client::end_copy() {
     partial_ = false;
     copy_patience_.reset();
     own_ = {};
+    unsealed_ = false;
   }
 }
 
@@ -485,8 +487,10 @@ std::variant<Record, Passed, First> Client::fit_to_part(Record record) {
     record = replaced_is_removed(record, index);
   }
   if (seals(record) && (!bootstrap_ || bootstrap_->makes() || !bootstrap_->is_whole())) {
-    // Something may be missing in it; when all is there it is described again.
+    // Something may be missing in it; when all is there it is described again, by a copy that looks
+    // at what is here too.
     unseal(record);
+    unsealed_ = true;
   }
   return tree_.fit(record, moves_);
 }
@@ -542,7 +546,7 @@ void Client::on(const Request& request, Response response) {
   } else if (const auto* listed = std::get_if<Listed>(&response)) {
     learn_table(listed->table);
     if (copy_asks_) {
-      begin_copy(*listed, copy_looks_);
+      begin_copy(*listed, unsealed_ ? Bootstrap::Looks::kAtAll : copy_looks_);
     } else {
       compare(std::get<List>(request), *listed);
     }

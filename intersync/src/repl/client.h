@@ -149,7 +149,8 @@ class Client {
   bool partial_ = false;     // not all of the server's tree is here
   bool copy_waits_ = false;  // for try_again(): not all could be had
   Bootstrap::Looks copy_looks_ = Bootstrap::Looks::kAtAll;  // the next one
-  std::string copy_lacks_;                                  // why, until all is here
+  bool unsealed_ = false;   // flags of what is here were left out since one looked at all
+  std::string copy_lacks_;  // why, until all is here
   Patience copy_patience_;
   bool copy_asks_ = false;     // what is asked besides Pull is for the copy
   bool copy_is_next_ = false;  // it did not have the last turn
