@@ -222,7 +222,10 @@ void ClientSide::keep_what_came(const Exchange& exchange) {
     begun_.insert_or_assign({item.fid, item.recno},
                             Part{.number = begun->number, .body = std::move(begun->body)});
   }
-  if (std::optional<repl::Fetched> came = exchange.reader->take_fetched()) {
+  std::optional<repl::Fetched> came = exchange.reader->take_fetched();
+  // That the link was cut before any came is not the server's answer.
+  if (came && std::any_of(came->bodies.begin(), came->bodies.end(),
+                          [](const auto& body) { return body.has_value(); })) {
     engine_->on(exchange.request, *std::move(came));
   }
 }

@@ -463,10 +463,14 @@ repl::Replica::Reading KernelReplica::read_body(const Name& name, const Handle& 
     return {};
   }
   try {
-    return read_body_of(directory.get(), name.name, handle);
+    Reading reading = read_body_of(directory.get(), name.name, handle);
+    unreadable_.erase(handle.ino);
+    return reading;
   } catch (const SysError& error) {
-    // One that fails does not keep others from being read.
-    log::warning(error.what());
+    // One that fails does not keep others from being read. It is asked for again and again.
+    if (unreadable_.insert(handle.ino).second) {
+      log::warning(error.what());
+    }
     return {.body = nullptr, .not_now = true};
   }
 }

@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -68,6 +69,7 @@ class KernelReplica final : public repl::Replica {
   kernel::Fileset fileset_;
   Role role_;
   FilesetTree tree_;
+  std::set<std::uint64_t> unreadable_;  ///< Inodes of files of which it was said.
   kernel::LogFile log_;
   const repl::Index* index_ = nullptr;
   std::vector<UniqueFd> at_hand_;  // directories that the next apply() needs
