@@ -120,7 +120,7 @@ static unsigned int izo_ext4_credits(const struct izo_ctx *ctx, unsigned int blo
 /*
  * Does the largest change fit into a transaction, with a block for what it revokes? jbd2 refuses a
  * handle that does not, with a warning. Most for ext4 needs a rename that leaves a whiteout, most
- * for the log an attribute; a peer's record needs less.
+ * for the log an attribute; a peer's record needs less where there are three quotas.
  */
 static bool izo_ext4_journal_fits(struct izo_log *log)
 {
@@ -205,10 +205,8 @@ static int izo_ext4_hold_owners(struct izo_ctx *ctx, const struct izo_kml_attr *
 
 	BUILD_BUG_ON(ARRAY_SIZE(ids) != ARRAY_SIZE(ctx->quotas));
 	for (size_t i = 0; i < ARRAY_SIZE(ids); i++) {
-		struct dquot *dquot = ERR_PTR(-ESRCH);
+		struct dquot *dquot = izo_quota_get(izo_lower_sb(ctx->sb), ids[i]);
 
-		if (qid_valid(ids[i]))
-			dquot = izo_quota_get(izo_lower_sb(ctx->sb), ids[i]);
 		/* ESRCH: there is no such quota */
 		if (IS_ERR(dquot) && dquot != ERR_PTR(-ESRCH)) {
 			izo_ext4_drop_quotas(ctx);

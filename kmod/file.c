@@ -18,20 +18,28 @@
 #include "log.h"
 
 /* Flags of the backing file that fcntl(F_SETFL) may change after the open. */
-#define IZO_SETFL_FLAGS (O_NONBLOCK | O_NDELAY | O_DIRECT)
+#define IZO_SETFL_FLAGS (O_APPEND | O_NONBLOCK | O_NDELAY | O_DIRECT)
 
 #define IZO_INHERITED_FMODE (FMODE_NOWAIT | FMODE_CAN_ODIRECT)
 
-/* Not O_APPEND: each write says whether it appends; one that is not to (RWF_NOAPPEND) would. */
 static int izo_open_flags(const struct file *file)
 {
-	return (file->f_flags & ~(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND)) |
-	       IZO_LOWER_OPEN_FLAGS;
+	return (file->f_flags & ~(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC)) | IZO_LOWER_OPEN_FLAGS;
+}
+
+/*
+ * Security modules see in the flags of the backing file what the caller may do with it. But each
+ * write says whether it appends, or one that is not to (RWF_NOAPPEND) would.
+ */
+static int izo_iocb_flags(struct file *lower)
+{
+	return iocb_flags(lower) & ~IOCB_APPEND;
 }
 
 /* From here on @file does I/O through @lower, which it owns. */
 static void izo_file_attach(struct file *file, struct file *lower)
 {
+	lower->f_iocb_flags = izo_iocb_flags(lower);
 	file->private_data = lower;
 	file->f_mode |= lower->f_mode & IZO_INHERITED_FMODE;
 	/*
@@ -73,7 +81,10 @@ static int izo_open(struct inode *inode, struct file *file)
 	struct path lower;
 	int err;
 
-	/* by a mapping, from a descriptor that is closed: the VFS looks at the upper inode */
+	/*
+	 * By a mapping, from a descriptor that is closed: the VFS looks at the upper inode. Who is
+	 * about to map it just now is missed.
+	 */
 	if (file->f_flags & __FMODE_EXEC && inode_is_open_for_write(izo_lower(inode)))
 		return -ETXTBSY;
 	err = izo_lower_path(inode, &lower);
@@ -115,7 +126,7 @@ static int izo_sync_flags(struct file *file)
 		return -EINVAL;
 	spin_lock(&lower->f_lock);
 	lower->f_flags = (lower->f_flags & ~IZO_SETFL_FLAGS) | flags;
-	lower->f_iocb_flags = iocb_flags(lower);
+	lower->f_iocb_flags = izo_iocb_flags(lower);
 	spin_unlock(&lower->f_lock);
 	return 0;
 }
@@ -416,7 +427,10 @@ long izo_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	}
 }
 
-/* Those who have it open by a mapping only are counted below: as check_conflicting_open() does. */
+/*
+ * Those who have it open by a mapping only are counted below: as check_conflicting_open() does. Who
+ * is about to map it just now is missed.
+ */
 static bool izo_lease_conflicts(const struct file *file, int arg)
 {
 	const struct inode *lower = izo_lower(file_inode(file));

@@ -348,7 +348,7 @@ static inline unsigned int izo_log_blocks(const struct izo_log *log, size_t byte
 #ifdef CONFIG_QUOTA
 static inline struct dquot *izo_quota_get(struct super_block *sb, struct kqid id)
 {
-	return dqget(sb, id);
+	return qid_valid(id) ? dqget(sb, id) : ERR_PTR(-ESRCH);
 }
 
 static inline void izo_quota_put(struct dquot *dquot)

@@ -238,6 +238,9 @@ static int izo_body_look_up(struct izo_body *b)
 		if (IS_DEADDIR(d_inode(n->dir)))
 			return IZO_REINT_MISSING;
 		dentry = lookup_one_len(name, n->dir, n->ref->name_len);
+		/* btrfs: the name is another subvolume's now */
+		if (dentry == ERR_PTR(-EXDEV))
+			return IZO_REINT_NEED_NAME;
 		if (IS_ERR(dentry))
 			return PTR_ERR(dentry);
 		n->dentry = dentry;
