@@ -94,6 +94,18 @@ class TreeTest : public testing::Test {
     EXPECT_EQ(here_.manifest(true), there_.manifest(true));
   }
 
+  /// A new connection to that server, and forty seconds.
+  void pass_seconds(Server& server) {
+    here_.commit();
+    client_.on_failure();
+    for (unsigned i = 0; i < 40; i++) {
+      client_.try_again();
+      if (const std::optional<Request> request = client_.next()) {
+        client_.on(*request, server.answer(*request));
+      }
+    }
+  }
+
   ModelReplica there_{1, true};
   ModelReplica here_{2, false};
   Server server_{there_};
@@ -251,21 +263,12 @@ TEST_F(TreeTest, AClientWithoutRoomGivesNamesUpLater) {
   there_.commit();
   Server server(there_);
   here_.is_full = true;
-  const auto pass_seconds = [&] {
-    client_.on_failure();
-    for (unsigned i = 0; i < 40; i++) {
-      client_.try_again();
-      if (const std::optional<Request> request = client_.next()) {
-        client_.on(*request, server.answer(*request));
-      }
-    }
-  };
-  pass_seconds();
+  pass_seconds(server);
   EXPECT_EQ(client_.waiting(),
             "the file system cannot take it now: model: No space left on device");
   EXPECT_NE(here_.ino_at(root("f")), 0U);
   here_.is_full = false;
-  pass_seconds();
+  pass_seconds(server);
   EXPECT_EQ(client_.waiting(), "");
   EXPECT_EQ(here_.ino_at(root("f")), 0U);
   EXPECT_EQ(here_.texts(), there_.texts());
@@ -278,22 +281,12 @@ TEST_F(TreeTest, ADifferenceThatStaysIsSaid) {
   settle();
   there_.lose("f");
   Server server(there_);
-  const auto pass_seconds = [&] {
-    here_.commit();
-    client_.on_failure();
-    for (unsigned i = 0; i < 40; i++) {
-      client_.try_again();
-      if (const std::optional<Request> request = client_.next()) {
-        client_.on(*request, server.answer(*request));
-      }
-    }
-  };
-  pass_seconds();
+  pass_seconds(server);
   EXPECT_EQ(client_.waiting(), "not all names are as on the server, and cannot be made so here");
   EXPECT_FALSE(client_.is_behind());
   here_.chattr(here_.ino_at(root("f")), 0);
   create(here_, "more");  // the digests change
-  pass_seconds();
+  pass_seconds(server);
   EXPECT_EQ(client_.waiting(), "");
   EXPECT_EQ(here_.ino_at(root("f")), 0U);
   EXPECT_EQ(here_.texts(), there_.texts());
